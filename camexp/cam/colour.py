@@ -1,0 +1,67 @@
+"""Heat over photographs."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from camexp.errors import UserError, nearest
+
+
+@lru_cache
+def colour_map(name: str = "jet") -> NDArray[np.uint8]:
+    """A matplotlib colour map as a table ``(256, 3)`` of RGB bytes.
+
+    Raises:
+        UserError: matplotlib knows no such map.
+
+    >>> colour_map("jet")[0], colour_map("jet")[255]
+    (array([  0,   0, 127], dtype=uint8), array([127,   0,   0], dtype=uint8))
+    """
+    import matplotlib
+
+    if name not in matplotlib.colormaps:
+        raise UserError(
+            f"colormap={name} is not a matplotlib colour map: {nearest(name, sorted(matplotlib.colormaps))}"
+        )
+    return (matplotlib.colormaps[name](np.linspace(0, 1, 256))[:, :3] * 255).astype(np.uint8)
+
+
+def colourise(cam: NDArray[np.floating], name: str = "jet") -> NDArray[np.uint8]:
+    """A map ``(H, W)``, stretched over its own range, as RGB bytes ``(H, W, 3)``.
+
+    >>> colourise(np.array([[0.0, 1.0]]))
+    array([[[  0,   0, 127],
+            [127,   0,   0]]], dtype=uint8)
+    """
+    low, high = float(cam.min()), float(cam.max())
+    scaled = (cam - low) / (high - low) if high > low else np.zeros_like(cam)
+    return colour_map(name)[np.round(scaled * 255).astype(np.uint8)]
+
+
+def overlay(
+    image: NDArray[np.uint8], cam: NDArray[np.floating], name: str = "jet", alpha: float = 0.5
+) -> NDArray[np.uint8]:
+    """A map over the image of the same size.
+
+    Args:
+        image: ``(H, W, 3)`` RGB bytes.
+        cam: ``(H, W)``, any range.
+        name: a matplotlib colour map.
+        alpha: the heat's share, 0 (photograph only) to 1 (heat only).
+
+    Raises:
+        ValueError: sizes that differ, or alpha outside [0, 1].
+
+    >>> overlay(np.full((1, 2, 3), 100, np.uint8), np.array([[0.0, 1.0]]))
+    array([[[ 50,  50, 114],
+            [114,  50,  50]]], dtype=uint8)
+    """
+    if image.shape[:2] != cam.shape:
+        raise ValueError(f"image {image.shape[:2]} and map {cam.shape} differ in size")
+    if not 0 <= alpha <= 1:
+        raise ValueError(f"alpha={alpha} is not in [0, 1]")
+    heat = colourise(cam, name)
+    return np.round((1 - alpha) * image + alpha * heat).astype(np.uint8)

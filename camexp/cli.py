@@ -1,0 +1,171 @@
+"""The command line: paths as the shell passes them, errors as one sentence."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from camexp.errors import UserError, nearest
+from camexp.reporting.console import log
+
+# Options whose value is a path or a class name, in which any letter may stand.
+VERBATIM = frozenset(
+    [
+        "ckpt",
+        "input",
+        "output",
+        "label",
+        "dataset.root",
+        "dataset.url",
+        "inspect.image",
+        "inspect.label",
+        "model.weights",
+        "hydra.run.dir",
+        "hydra.sweep.dir",
+    ]
+)
+_OVERRIDE = re.compile(r"(\+{0,2}[\w./]+)=(.*)", re.DOTALL)
+
+
+def quote_paths(arguments: Sequence[str]) -> list[str]:
+    """Arguments whose paths and class names Hydra's grammar takes as they are.
+
+    Hydra reads ``=``, commas, spaces, brackets and quotes in a value as its own. Values that name an
+    existing file, and all others but lists (``[a,b]``), ``null`` and what is quoted already, are quoted
+    here. In a multirun a comma goes on separating the values of a sweep.
+
+    >>> quote_paths(["ckpt=lr=0.1,b/best (1).ckpt", "label=[duck,llama]", "seed=1"])
+    ["ckpt='lr=0.1,b/best (1).ckpt'", 'label=[duck,llama]', 'seed=1']
+    """
+    multirun = any(argument in ("-m", "--multirun") for argument in arguments)
+    quoted = []
+    for argument in arguments:
+        match = _OVERRIDE.fullmatch(argument)
+        if match and match[1].lstrip("+") in VERBATIM:
+            argument = f"{match[1]}={_quote_value(match[2], multirun)}"
+        quoted.append(argument)
+    return quoted
+
+
+def _quote_value(value: str, multirun: bool) -> str:
+    if _exists(value):
+        return _quote(value.replace("${", "\\${"))
+    if value in ("null", "???") or re.fullmatch(r"""'.*'|".*\"""", value, re.DOTALL):
+        return value
+    if value.startswith("[") and value.endswith("]"):
+        return _quote_list(value)
+    if multirun and ("," in value or re.fullmatch(r"\w+\(.*\)", value)):
+        return (
+            ",".join(part if _quoted(part) else _quote(part) for part in value.split(","))
+            if "(" not in value
+            else value
+        )
+    return _quote(value)
+
+
+def _quote_list(value: str) -> str:
+    """A list stays one; its elements are quoted where Hydra could not read them."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import OverrideParseException
+
+    try:
+        OverridesParser.create().parse_override(f"key={value}")
+        return value
+    except OverrideParseException:
+        return "[" + ",".join(part if _quoted(part) else _quote(part) for part in value[1:-1].split(",")) + "]"
+
+
+def _exists(value: str) -> bool:
+    try:
+        return bool(value) and Path(os.path.expanduser(value)).exists()  # noqa: PTH111 - no error without HOME
+    except (OSError, ValueError):
+        return False
+
+
+def _quoted(text: str) -> bool:
+    return len(text) > 1 and text[0] == text[-1] and text[0] in "'\""
+
+
+def _quote(text: str) -> str:
+    # in Hydra's quoted values a backslash is special only before a quote
+    return "'" + re.sub(r"(\\*)'", r"\1\1\\'", re.sub(r"(\\+)$", r"\1\1", text)) + "'"
+
+
+def run(main: Callable[[], Any]) -> None:
+    """Call a Hydra entry point as a user would have it: an error is one sentence and exit code 1.
+
+    ``debug=true`` on the command line shows the traceback instead.
+    """
+    sys.argv[1:] = quote_paths(sys.argv[1:])
+    debug = any(re.fullmatch(r"\+*debug=(true|yes|on|1)", argument, re.IGNORECASE) for argument in sys.argv)
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # hand exceptions over instead of printing them
+    try:
+        main()
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)
+        sys.exit(130)
+    except Exception as error:
+        if debug:
+            raise
+        log.debug("where it happened:", exc_info=error)  # for the log file
+        _fail(sentence(error))
+
+
+def _fail(message: str) -> NoReturn:
+    if log.hasHandlers():
+        log.error(f"error: {message}")
+    else:  # the configuration could not be composed, so nothing was set up yet
+        print(f"error: {message}", file=sys.stderr, flush=True)
+    sys.exit(1)
+
+
+def sentence(error: BaseException) -> str:
+    """What went wrong, on one line.
+
+    >>> sentence(UserError("seed=x is not a number: expected a whole number"))
+    'seed=x is not a number: expected a whole number'
+    """
+    text = str(error)
+    if "Original Traceback" in text:  # a data loader's process wraps its error in its traceback
+        text = text.rstrip().splitlines()[-1].split(": ", 1)[-1]
+    text = " ".join(text.split())
+    if isinstance(error, UserError):
+        return text
+    module = type(error).__module__.partition(".")[0]
+    if module in ("hydra", "omegaconf"):
+        cause = error.__cause__
+        if isinstance(cause, UserError):
+            return sentence(cause)
+        match = re.search(r"Could not override '([^']+)'", text)
+        return f"{match[1]} is not an option: {nearest(match[1], known_options())}" if match else text
+    return f"{type(error).__name__}: {text or 'no reason given'} (debug=true shows where)"
+
+
+def known_options() -> list[str]:
+    """The keys of the configuration that the running script composes without overrides."""
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+    from omegaconf import DictConfig
+
+    script = Path(sys.argv[0]).resolve()
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(script.parent / "conf"), version_base="1.3"):
+            config = compose(script.stem)
+    except Exception:  # no help can be given; the sentence stands without it
+        return []
+
+    def keys(node: DictConfig, prefix: str) -> list[str]:
+        names = []
+        for key in map(str, node):
+            names.append(prefix + key)
+            child = node._get_node(key)  # as it stands: an interpolation need not resolve here
+            if isinstance(child, DictConfig) and not child._is_none():
+                names += keys(child, f"{prefix}{key}.")
+        return names
+
+    return keys(config, "")

@@ -1,0 +1,136 @@
+"""Options met at the door: one table of what each number may be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from camexp.errors import UserError
+
+
+@dataclass(frozen=True)
+class Number:
+    """What an option may be: a number in [low, high], whole or not, or null where that means something."""
+
+    low: float
+    high: float
+    whole: bool = True
+    optional: bool = False
+
+    def check(self, option: str, value: Any) -> None:
+        """Raise a UserError that names the option, what came and what was expected."""
+        if value is None and self.optional:
+            return
+        kinds: tuple[type, ...] = (int,) if self.whole else (int, float)
+        sound = isinstance(value, kinds) and not isinstance(value, bool)
+        if not sound or not self.low <= value <= self.high:
+            kind = "a whole number" if self.whole else "a number"
+            null = "null or " if self.optional else ""
+            raise UserError(
+                f"{option}={value} is out of range: expected {null}{kind} from {self.low:g} to {self.high:g}"
+            )
+
+
+BIG = 10**9
+TRAIN = {
+    "seed": Number(0, 2**31),
+    "batch_size": Number(1, 65536),
+    "num_workers": Number(0, 256, optional=True),
+    "trainer.max_epochs": Number(1, BIG, optional=True),
+    "trainer.max_steps": Number(1, BIG, optional=True),
+    "trainer.num_nodes": Number(1, 4096),
+    "trainer.check_every_n_steps": Number(1, BIG, optional=True),
+    "trainer.log_every_n_steps": Number(1, BIG),
+    "trainer.gradient_clip_val": Number(0, BIG, whole=False, optional=True),
+    "checkpoint.every_n_steps": Number(0, BIG),
+    "checkpoint.keep": Number(1, BIG, optional=True),
+    "inspect.every_n_steps": Number(0, BIG),
+    "inspect.alpha": Number(0, 1, whole=False),
+    "model.width": Number(1e-3, 8, whole=False),
+    "dataset.max_skipped": Number(0, 1, whole=False),
+}
+PREDICT = {
+    "batch_size": Number(1, 65536),
+    "num_workers": Number(0, 256, optional=True),
+    "alpha": Number(0, 1, whole=False),
+    "montage.images": Number(0, 100),
+}
+CHOICES = {
+    "command": ("train", "classes"),
+    "precision": (
+        "32-true",
+        "32",
+        "bf16-mixed",
+        "16-mixed",
+        "bf16-true",
+        "16-true",
+        "64-true",
+        "64",
+        "bf16",
+        "16",
+    ),
+}
+FLAGS = (
+    "debug",
+    "dataset.check",
+    "dataset.download",
+    "split.all",
+    "colorbar",
+    "strict",
+    "npz",
+    "mat.upsampled",
+    "mat.write",
+)
+
+
+def plain(config: DictConfig, numbers: Mapping[str, Number]) -> dict[str, Any]:
+    """The composed configuration as plain, resolved values, its numbers checked.
+
+    Raises:
+        UserError: a value out of range or of another kind, or a mandatory one that is missing.
+    """
+    missing = sorted(OmegaConf.missing_keys(config))
+    if missing:
+        raise UserError(f"{missing[0]} is not given: add {missing[0]}=…")
+    values: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    for option, number in numbers.items():
+        number.check(option, look_up(values, option))
+    for option, choices in CHOICES.items():
+        value = look_up(values, option)
+        if value is not None and str(value) not in choices:
+            raise UserError(f"{option}={value} is not known: expected one of {', '.join(choices)}")
+    for option in FLAGS:
+        value = look_up(values, option)
+        if value is not None and not isinstance(value, bool):
+            raise UserError(f"{option}={value} is not known: expected true or false")
+    return values
+
+
+def look_up(values: Mapping[str, Any], option: str) -> Any:
+    """``values["a"]["b"]`` for ``a.b``; ``None`` where there is no such key.
+
+    >>> look_up({"a": {"b": 1}}, "a.b"), look_up({"a": None}, "a.b")
+    (1, None)
+    """
+    node: Any = values
+    for key in option.split("."):
+        node = node.get(key) if isinstance(node, Mapping) else None
+    return node
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested values as ``{"a.b": 1}``; lists as text.
+
+    >>> flat({"a": {"b": 1}, "c": [1, 2]})
+    {'a.b': 1, 'c': '[1, 2]'}
+    """
+    result: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            result |= flat(value, f"{prefix}{key}.")
+        else:
+            result[f"{prefix}{key}"] = str(value) if isinstance(value, (list, tuple)) else value
+    return result

@@ -1,0 +1,27 @@
+"""Data sets of image files: finding, checking, splitting, loading."""
+
+from camexp.data.build import build_images
+from camexp.data.caltech import find_caltech101, find_caltech256
+from camexp.data.datamodule import CAMDataModule, class_table
+from camexp.data.imagefolder import find_imagefolder
+from camexp.data.images import UnreadableImage, read_image
+from camexp.data.imageset import ImageSet
+from camexp.data.shapes import find_shapes
+from camexp.data.splits import Split, split_images
+from camexp.data.transforms import input_size
+
+__all__ = [
+    "CAMDataModule",
+    "ImageSet",
+    "Split",
+    "UnreadableImage",
+    "build_images",
+    "class_table",
+    "find_caltech101",
+    "find_caltech256",
+    "find_imagefolder",
+    "find_shapes",
+    "input_size",
+    "read_image",
+    "split_images",
+]

@@ -1,0 +1,41 @@
+"""From the ``dataset`` group of the configuration to an image set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hydra.utils import instantiate
+
+from camexp.data.decodable import drop_undecodable
+from camexp.data.imageset import ImageSet
+from camexp.files import write_csv
+from camexp.reporting.console import log
+
+COMMON = ("classes", "max_skipped", "check")
+
+
+def build_images(dataset: Mapping[str, Any], run_folder: str | None = None) -> ImageSet:
+    """The data set that ``dataset._target_`` finds, limited and checked.
+
+    Args:
+        dataset: the group, as plain values: ``_target_`` and its arguments, ``classes`` (a count, names
+            or None), ``max_skipped`` (share) and ``check`` (decode every file first).
+        run_folder: where ``skipped.csv`` goes if anything was skipped.
+    """
+    images = instantiate({key: value for key, value in dataset.items() if key not in COMMON})
+    if dataset["classes"] is not None:
+        images = images.only(dataset["classes"])
+    images.require_classes()
+    left_out = f", {images.left_out} other files left out" if images.left_out else ""
+    log.info(f"{len(images)} images of {len(images.classes)} classes in {images.root}{left_out}")
+    if dataset["check"]:
+        images, skipped = drop_undecodable(images, dataset["max_skipped"])
+        if skipped:
+            where = ""
+            if run_folder is not None:
+                write_csv(Path(run_folder, "skipped.csv"), ("path", "reason"), skipped)
+                where = f", listed in {Path(run_folder, 'skipped.csv')}"
+            log.info(f"skipped {len(skipped)} file{'s' * (len(skipped) > 1)} that cannot be decoded{where}")
+    return images

@@ -1,0 +1,132 @@
+"""Image sets as batches for Lightning."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from camexp.data.images import UnreadableImage, read_image
+from camexp.data.imageset import ImageSet
+from camexp.data.splits import Split
+from camexp.data.transforms import Transform
+from camexp.errors import UserError
+from camexp.files import write_csv
+from camexp.models.preprocessing import Preprocessing
+
+Batch = tuple[Tensor, Tensor, Tensor]
+
+
+class LabelledImages(Dataset[tuple[Tensor, int, int]]):
+    """Tensor ``(3, H, W)``, label and place in the image set, for each of the chosen places."""
+
+    def __init__(
+        self,
+        images: ImageSet,
+        places: Sequence[int],
+        preprocessing: Preprocessing,
+        transform: Transform | None = None,
+    ):
+        self.images, self.places = images, places
+        self.preprocessing, self.transform = preprocessing, transform
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, item: int) -> tuple[Tensor, int, int]:
+        place = self.places[item]
+        path = self.images.paths[place]
+        try:
+            picture = read_image(path)
+        except UnreadableImage as error:
+            raise UserError(f"{path} can no longer be read ({error}): it was sound when the run began") from error
+        if self.transform is not None:
+            picture = self.transform(picture)
+        return self.preprocessing(picture), self.images.labels[place], place
+
+
+class CAMDataModule(pl.LightningDataModule):
+    """Batches of ``(images (B, 3, H, W), labels (B,), places (B,))``.
+
+    Args:
+        images: the data set.
+        split: what is trained and what is checked on.
+        preprocessing: the network's.
+        transform: random changes to training images, before the preprocessing.
+        batch_size: images a step, over all processes together.
+        num_workers: decoding processes; ``None`` chooses by the machine.
+        world_size: how many training processes share a batch.
+    """
+
+    def __init__(
+        self,
+        images: ImageSet,
+        split: Split,
+        preprocessing: Preprocessing,
+        transform: Transform | None = None,
+        batch_size: int = 32,
+        num_workers: int | None = None,
+        world_size: int = 1,
+    ):
+        super().__init__()
+        if not isinstance(batch_size, int) or batch_size < 1:
+            raise UserError(f"batch_size={batch_size} is out of range: expected a whole number above 0")
+        if batch_size % world_size:
+            raise UserError(f"batch_size={batch_size} does not divide among {world_size} processes")
+        if num_workers is not None and (not isinstance(num_workers, int) or num_workers < 0):
+            raise UserError(f"num_workers={num_workers} is out of range: expected null or a whole number from 0")
+        self.images, self.split = images, split
+        self.train_set = LabelledImages(images, split.train, preprocessing, transform)
+        self.val_set = LabelledImages(images, split.val, preprocessing)
+        self.batch_size = batch_size // world_size
+        self.world_size = world_size
+        self.num_workers = default_workers(world_size) if num_workers is None else num_workers
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps in one pass over the training images."""
+        return -(-len(self.split.train) // (self.batch_size * self.world_size))
+
+    def train_dataloader(self) -> DataLoader[tuple[Tensor, int, int]]:
+        return self._loader(self.train_set, shuffle=True)
+
+    def val_dataloader(self) -> DataLoader[tuple[Tensor, int, int]]:
+        return self._loader(self.val_set, shuffle=False)
+
+    def _loader(self, data: LabelledImages, shuffle: bool) -> DataLoader[tuple[Tensor, int, int]]:
+        return DataLoader(
+            data,
+            batch_size=self.batch_size,
+            shuffle=shuffle,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+    def write_lists(self, folder: Path) -> None:
+        """``splits/train.csv``, ``splits/val.csv`` and ``classes.csv``."""
+        for name in ("train", "val"):
+            places: Sequence[int] = getattr(self.split, name)
+            rows = [
+                (self.images.paths[p], self.images.labels[p], self.images.classes[self.images.labels[p]])
+                for p in places
+            ]
+            write_csv(folder / "splits" / f"{name}.csv", ("path", "label", "class"), rows)
+        write_csv(folder / "classes.csv", ("label", "name", "train", "val"), class_table(self.images, self.split))
+
+
+def class_table(images: ImageSet, split: Split) -> list[tuple[int, str, int, int]]:
+    """Label, name and number of training and validation images of each class."""
+    train, val = images.take(split.train).count(), images.take(split.val).count()
+    return [(label, name, train[label], val[label]) for label, name in enumerate(images.classes)]
+
+
+def default_workers(world_size: int = 1) -> int:
+    """Decoding processes for each training process: a GPU waits for many, a CPU trains on its cores itself."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(8, max(1, cores // world_size - 1)) if torch.cuda.is_available() else min(2, cores // 2)

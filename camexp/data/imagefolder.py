@@ -1,0 +1,94 @@
+"""A folder of classes: one sub-folder a class."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from camexp.data.images import image_extensions
+from camexp.data.imageset import ImageSet
+from camexp.errors import UserError
+
+
+def find_imagefolder(root: str | None, extensions: Sequence[str] | None = None) -> ImageSet:
+    """Every image below every sub-folder of ``root``; the sub-folder's name is the class.
+
+    Args:
+        root: the folder of classes.
+        extensions: the endings that count, with or without dot; default: all that Pillow reads.
+
+    Raises:
+        UserError: no such folder, or no image in it.
+    """
+    folder = existing_folder(root)
+    endings = wanted_endings(extensions)
+    return gather(folder, class_folders(folder), str, lambda path: path.suffix.lower() in endings)
+
+
+def existing_folder(root: str | None) -> Path:
+    """``dataset.root`` as a path, met at the door."""
+    if root is None:
+        raise UserError("dataset.root is not given: add dataset.root=DIR, a folder with one sub-folder a class")
+    folder = Path(os.path.expanduser(root))  # noqa: PTH111 - expanduser() of a Path fails without HOME
+    if not folder.is_dir():
+        came = "is a file" if folder.exists() else "does not exist"
+        raise UserError(f"dataset.root={root} {came}: expected a folder with one sub-folder a class")
+    return folder
+
+
+def wanted_endings(extensions: Sequence[str] | None) -> frozenset[str]:
+    """``dataset.extensions`` in lower case with a dot."""
+    if extensions is None:
+        return image_extensions()
+    if isinstance(extensions, str):
+        extensions = [extensions]
+    endings = frozenset("." + str(ending).lower().lstrip(".") for ending in extensions)
+    unknown = endings - image_extensions()
+    if unknown or not endings:
+        raise UserError(f"dataset.extensions={list(extensions)} holds what Pillow cannot read: {sorted(unknown)}")
+    return endings
+
+
+def class_folders(folder: Path) -> list[Path]:
+    """The sub-folders, sorted by name; hidden ones are no classes."""
+    return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+
+
+def gather(
+    root: Path,
+    folders: Sequence[Path],
+    class_name: Callable[[str], str],
+    is_image: Callable[[Path], bool],
+) -> ImageSet:
+    """The image set of these class folders.
+
+    Raises:
+        UserError: see :func:`find_imagefolder`.
+    """
+    paths: list[Path] = []
+    labels: list[int] = []
+    left_out = 0
+    for label, folder in enumerate(folders):
+        found = list(walk(folder))
+        images = [path for path in found if is_image(path)]
+        left_out += len(found) - len(images)
+        paths += images
+        labels += [label] * len(images)
+    if not paths:
+        raise UserError(f"dataset.root={root} holds no image: expected one sub-folder a class with images in it")
+    classes = tuple(class_name(folder.name) for folder in folders)
+    return ImageSet(root, classes, tuple(paths), tuple(labels), left_out)
+
+
+def walk(folder: Path) -> Iterator[Path]:
+    """All files below a folder, sorted, links followed, a loop of links entered once."""
+    seen: set[str] = set()
+    for current, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(current)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from (Path(current, name) for name in sorted(files) if not name.startswith("."))

@@ -1,0 +1,62 @@
+"""Training and validation images, class by class."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from camexp.data.imageset import ImageSet
+from camexp.errors import UserError
+
+
+@dataclass(frozen=True)
+class Split:
+    """Places in an image set: what is trained on and what is checked on."""
+
+    train: tuple[int, ...]
+    val: tuple[int, ...]
+
+
+def split_images(images: ImageSet, options: Mapping[str, Any], seed: int) -> Split:
+    """Stratified and seeded: each class is shuffled by itself, so that what one class holds does not
+    move the images of another.
+
+    Args:
+        images: the data set.
+        options: ``all`` (bool: train and check on everything), or ``train_per_class`` (int or None: that
+            many train, the rest is checked on), or ``val_fraction`` (of each class, in (0, 1)).
+        seed: the same seed gives the same split.
+
+    Raises:
+        UserError: an option out of range, or a class with too few images.
+    """
+    everything = tuple(range(len(images)))
+    if options["all"]:
+        return Split(everything, everything)
+    per_class, fraction = options["train_per_class"], options["val_fraction"]
+    if per_class is None and not (isinstance(fraction, (int, float)) and 0 < fraction < 1):
+        raise UserError(f"split.val_fraction={fraction} is out of range: expected more than 0 and less than 1")
+    if per_class is not None and not (isinstance(per_class, int) and per_class > 0):
+        raise UserError(f"split.train_per_class={per_class} is out of range: expected a whole number above 0")
+
+    labels = np.asarray(images.labels)
+    train: list[int] = []
+    val: list[int] = []
+    for label, name in enumerate(images.classes):
+        places = np.flatnonzero(labels == label)
+        smallest = 2 if per_class is None else per_class + 1
+        if len(places) < smallest:
+            option = "split.val_fraction" if per_class is None else f"split.train_per_class={per_class}"
+            raise UserError(
+                f"{option}: the class {name} has {len(places)} image{'s' * (len(places) != 1)}, "
+                f"at least {smallest} are needed: take a smaller number, split=all, or leave the class out"
+            )
+        places = np.random.default_rng([seed, label]).permutation(places)
+        held_out = round(len(places) * fraction) if per_class is None else len(places) - per_class
+        held_out = min(max(held_out, 1), len(places) - 1)
+        val += places[:held_out].tolist()
+        train += places[held_out:].tolist()
+    return Split(tuple(sorted(train)), tuple(sorted(val)))

@@ -1,0 +1,57 @@
+"""What happens to a picture before it becomes a tensor: the ``transform`` group."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from PIL import Image
+from torchvision import transforms
+
+from camexp.errors import UserError
+
+Transform = Callable[[Image.Image], Image.Image]
+
+
+def resize() -> Transform | None:
+    """The recipe: nothing but the preprocessing's own resize to the input size, without cropping."""
+    return None
+
+
+def augment(
+    size: Sequence[int],
+    scale: Sequence[float] = (0.35, 1.0),
+    ratio: Sequence[float] = (0.75, 1.3333),
+    flip: float = 0.5,
+) -> Transform:
+    """Random resized crop and horizontal flip (Szegedy et al., CVPR 2015), for training images only.
+
+    Args:
+        size: ``(H, W)`` of the result.
+        scale: the share of the image's area that a crop covers.
+        ratio: the range of a crop's width over its height.
+        flip: the probability of a mirror image.
+
+    >>> augment((32, 48))(Image.new("RGB", (100, 80))).size
+    (48, 32)
+    """
+    if not (len(scale) == 2 and 0 < scale[0] <= scale[1] <= 1):
+        raise UserError(f"transform.train.scale={list(scale)} is out of range: expected 0 < low <= high <= 1")
+    if not 0 <= flip <= 1:
+        raise UserError(f"transform.train.flip={flip} is out of range: expected 0 to 1")
+    crop = transforms.RandomResizedCrop(list(size), scale=tuple(scale), ratio=tuple(ratio))
+    return transforms.Compose([crop, transforms.RandomHorizontalFlip(flip)])
+
+
+def input_size(size: int | Sequence[int], option: str = "transform.size") -> tuple[int, int]:
+    """``224`` or ``[H, W]`` as ``(H, W)``.
+
+    Raises:
+        UserError: not that, or less than 32 pixels.
+
+    >>> input_size(224), input_size([64, 96])
+    ((224, 224), (64, 96))
+    """
+    pair = [size, size] if isinstance(size, int) else list(size) if isinstance(size, Sequence) else []
+    if isinstance(size, (str, bool)) or len(pair) != 2 or not all(isinstance(s, int) and 32 <= s <= 8192 for s in pair):
+        raise UserError(f"{option}={size} is not a size: expected pixels, 32 to 8192, as 224 or [224,320]")
+    return pair[0], pair[1]

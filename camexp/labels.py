@@ -1,0 +1,37 @@
+"""Class names and labels: one place that turns what a user writes into indices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from camexp.errors import UserError, nearest
+
+LabelLike = int | str
+
+
+def resolve_label(label: LabelLike, classes: Sequence[str], option: str = "label") -> int:
+    """The index of one class, given by its name or its number.
+
+    A text is looked up as a name first and read as a number second, so a class whose folder is called
+    ``7`` is found by that name.
+
+    Args:
+        label: a class name, an index in ``[0, len(classes))``, or that index as text.
+        classes: the class names, in the order of the logits.
+        option: what the user called it, for the error's sentence.
+
+    Raises:
+        UserError: no such class; the sentence names the nearest ones.
+
+    >>> resolve_label("llama", ["duck", "llama"]), resolve_label(0, ["duck", "llama"])
+    (1, 0)
+    """
+    if isinstance(label, str):
+        if label in classes:
+            return classes.index(label)
+        if not label.strip().isdigit():
+            raise UserError(f"{option}={label} is not a class of this model: {nearest(label, classes)}")
+    index = int(label)
+    if not 0 <= index < len(classes):
+        raise UserError(f"{option}={label} is not a label of this model: expected 0 to {len(classes) - 1}")
+    return index

@@ -1,0 +1,22 @@
+"""Trunk + head = CAMClassifier, and where its weights come from. Pure torch."""
+
+from camexp.models.build import build_classifier
+from camexp.models.checkpoint import describe, load
+from camexp.models.classifier import CAMClassifier, CAMResult
+from camexp.models.head import CAMHead
+from camexp.models.preprocessing import Preprocessing
+from camexp.models.trunks import TRUNKS, build_trunk
+from camexp.models.weights import load_weights
+
+__all__ = [
+    "TRUNKS",
+    "CAMClassifier",
+    "CAMHead",
+    "CAMResult",
+    "Preprocessing",
+    "build_classifier",
+    "build_trunk",
+    "describe",
+    "load",
+    "load_weights",
+]

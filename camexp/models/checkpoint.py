@@ -1,0 +1,69 @@
+"""Self-contained checkpoints: what they carry, and the way back to a network."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from camexp.errors import UserError
+from camexp.models.classifier import CAMClassifier
+from camexp.models.preprocessing import Preprocessing
+
+KEY = "camexp"
+PREFIX = "classifier."
+
+
+def describe(classifier: CAMClassifier, config: dict[str, Any]) -> dict[str, Any]:
+    """What a checkpoint needs beside the weights: plain lists, texts and numbers only, so that
+    ``torch.load(weights_only=True)`` takes it."""
+    return {
+        "format": 1,
+        "classes": list(classifier.classes),
+        "architecture": classifier.architecture,
+        "preprocessing": classifier.preprocessing.to_dict(),
+        "config": config,
+    }
+
+
+def load(path: str | os.PathLike[str], device: str | torch.device | None = None) -> CAMClassifier:
+    """The network in a checkpoint, in eval mode, with its classes and its preprocessing.
+
+    Args:
+        path: a ``.ckpt`` written by ``train.py``.
+        device: where to put it; default: a GPU if there is one.
+
+    Raises:
+        UserError: no such file, or not a checkpoint of camexp.
+    """
+    if not Path(path).is_file():
+        raise UserError(f"ckpt={path} is not a file: give the path of a checkpoint that train.py wrote")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises a dozen kinds, all of which mean the same to a user
+        raise UserError(
+            f"ckpt={path} could not be read as a checkpoint ({str(error).splitlines()[0][:150]}): "
+            "it is damaged, or not one that train.py wrote"
+        ) from error
+    if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get(KEY), dict) or "state_dict" not in checkpoint:
+        raise UserError(f"ckpt={path} is not a checkpoint of camexp: expected one that train.py wrote")
+    about = checkpoint[KEY]
+    try:
+        classifier = CAMClassifier(
+            classes=about["classes"],
+            preprocessing=Preprocessing.from_dict(about["preprocessing"]),
+            **about["architecture"],
+        )
+        state = {
+            key.removeprefix(PREFIX): value for key, value in checkpoint["state_dict"].items() if key.startswith(PREFIX)
+        }
+        classifier.load_state_dict(state)
+    except (KeyError, TypeError, RuntimeError, AttributeError, ValueError) as error:
+        raise UserError(
+            f"ckpt={path} does not fit the network it describes ({str(error).splitlines()[0][:150]}): "
+            "it is damaged, or from another version of camexp"
+        ) from error
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    return classifier.eval().to(device)

@@ -1,0 +1,160 @@
+"""Trunk + head: logits and class activation maps from one forward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from camexp.cam.maps import class_activation_maps, upsample
+from camexp.errors import UserError
+from camexp.labels import LabelLike, resolve_label
+from camexp.models.head import CAMHead
+from camexp.models.preprocessing import Preprocessing
+from camexp.models.trunks import build_trunk, freeze
+
+LabelsLike = LabelLike | Sequence[LabelLike | Sequence[LabelLike]] | Tensor
+
+
+@dataclass(frozen=True)
+class CAMResult:
+    """What one forward pass says of a batch.
+
+    Attributes:
+        logits: ``(B, C)`` float32.
+        maps: ``(B, K, h, w)`` float32, raw, at the trunk's stride.
+        labels: ``(B, K)`` the class of each map.
+    """
+
+    logits: Tensor
+    maps: Tensor
+    labels: Tensor
+
+    @property
+    def probabilities(self) -> Tensor:
+        """Softmax of the logits, ``(B, C)``."""
+        return self.logits.softmax(-1)
+
+    def upsample(self, size: tuple[int, int]) -> Tensor:
+        """The maps at ``(H, W)`` pixels: ``(B, K, H, W)``."""
+        return upsample(self.maps, size)
+
+
+class CAMClassifier(nn.Module):
+    """A CAM network that knows its classes and its preprocessing.
+
+    Args:
+        trunk: a name from ``camexp.models.trunks.TRUNKS``.
+        classes: the class names, in the order of the logits.
+        preprocessing: how an image becomes the network's input.
+        width: the share of the published channels.
+        head: arguments of :class:`CAMHead`.
+
+    >>> model = CAMClassifier("vgg11", ["duck", "llama"], Preprocessing((64, 64)), width=1 / 16).eval()
+    >>> x = model.preprocess(Image.new("RGB", (200, 100)))
+    >>> result = model.explain(x[None], labels="llama")
+    >>> result.logits.shape, result.maps.shape, result.labels
+    (torch.Size([1, 2]), torch.Size([1, 1, 4, 4]), tensor([[1]]))
+    """
+
+    def __init__(
+        self,
+        trunk: str,
+        classes: Sequence[str],
+        preprocessing: Preprocessing,
+        width: float = 1.0,
+        head: Mapping[str, Any] | None = None,
+    ):
+        super().__init__()
+        self.classes = tuple(classes)
+        self.preprocessing = preprocessing
+        self.architecture: dict[str, Any] = {"trunk": trunk, "width": float(width), "head": dict(head or {})}
+        self.trunk = build_trunk(trunk, width)
+        self.head = CAMHead(self.trunk.out_channels, len(self.classes), **self.architecture["head"])
+        self.frozen_layers: list[str] = []
+
+    @property
+    def device(self) -> torch.device:
+        return self.head.linear.weight.device
+
+    def freeze(self, what: str) -> None:
+        """Take ``none``, the ``trunk`` or all before a named layer out of training."""
+        self.frozen_layers = freeze(self.trunk, what)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> CAMClassifier:
+        super().train(mode)
+        for name in self.frozen_layers:  # a frozen batch norm must not go on counting
+            for module in self.trunk.layers[name]:
+                module.eval()
+        return self
+
+    def activations(self, images: Tensor) -> Tensor:
+        """``(B, 3, H, W)`` images to ``(B, D, h, w)`` activations, what the maps weigh."""
+        return self.head.activations(self.trunk(images))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits ``(B, C)`` of normalised images ``(B, 3, H, W)``, H and W at least 32."""
+        return self.head(self.activations(images))
+
+    def preprocess(self, image: Image.Image) -> Tensor:
+        """A PIL image of any mode and size as the network's input ``(3, H, W)``."""
+        return self.preprocessing(image)
+
+    @torch.no_grad()
+    def explain(self, images: Tensor, labels: LabelsLike = "predicted") -> CAMResult:
+        """Logits and class activation maps of a batch, from one forward pass and without hooks.
+
+        Args:
+            images: ``(B, 3, H, W)``, preprocessed; moved to the model's device if need be.
+            labels: which maps. ``"predicted"``, ``"top5"`` (any number), ``"all"``; one class by name
+                or index; a list of classes, the same for each image; a list of lists, or a tensor
+                ``(B, K)``, with each image's own.
+
+        Raises:
+            UserError: an unknown class, or lists that do not fit the batch.
+
+        >>> model = CAMClassifier("vgg11", list("abcdef"), Preprocessing((32, 32)), width=1 / 16).eval()
+        >>> batch = torch.zeros(2, 3, 48, 32)
+        >>> [model.explain(batch, labels=which).maps.shape[1] for which in ("all", "top5", [0, "c"])]
+        [6, 5, 2]
+        >>> model.explain(batch, labels=[["a"], ["f"]]).labels.tolist()
+        [[0], [5]]
+        """
+        activations = self.activations(images.to(self.device))
+        logits = self.head(activations).float()
+        chosen = self._choose(labels, logits)
+        weights = self.head.linear.weight
+        maps = class_activation_maps(activations, weights, None if labels == "all" else chosen)
+        return CAMResult(logits, maps, chosen)
+
+    def _choose(self, labels: LabelsLike, logits: Tensor) -> Tensor:
+        """``labels`` as indices ``(B, K)`` on the logits' device."""
+        batch, count = logits.shape
+        if isinstance(labels, Tensor):
+            labels = labels.tolist()
+        if labels == "all":
+            return torch.arange(count, device=logits.device).expand(batch, count)
+        if labels == "predicted":
+            return logits.argmax(1, keepdim=True)
+        if isinstance(labels, str) and labels not in self.classes and labels[:3] == "top" and labels[3:].isdigit():
+            return logits.topk(min(max(int(labels[3:]), 1), count), dim=1).indices
+        if isinstance(labels, (str, int)):
+            labels = [labels]
+        if any(isinstance(label, (list, tuple)) for label in labels):
+            rows = [list(row) if isinstance(row, (list, tuple)) else [row] for row in labels]
+            if len(rows) != batch or len({len(row) for row in rows}) != 1:
+                raise UserError(
+                    f"labels for {len(rows)} images with {sorted({len(row) for row in rows})} classes each "
+                    f"do not fit a batch of {batch}: give one list an image, all of the same length"
+                )
+        else:
+            rows = [list(labels)] * batch  # type: ignore[list-item]
+        if not rows or not rows[0]:
+            raise UserError("labels=[] asks for no map: give at least one class")
+        indices = [[resolve_label(label, self.classes) for label in row] for row in rows]  # type: ignore[arg-type]
+        return torch.tensor(indices, device=logits.device)

@@ -1,0 +1,127 @@
+"""Trunks: the convolutions below the head. One function a family; ``TRUNKS`` names them all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+from torchvision.models.vgg import cfgs, make_layers
+
+from camexp.errors import UserError, nearest
+
+
+class Trunk(nn.Module):
+    """Convolutions that end in spatial features.
+
+    Args:
+        features: maps ``(B, 3, H, W)`` to ``(B, out_channels, H / stride, W / stride)``. Its state-dict
+            keys are those of the published weights, less their prefix.
+        out_channels: the features' channels.
+        stride: input pixels a step of the features.
+        layers: the trainable layers by the paper's names, in the order of the data.
+    """
+
+    min_size = 32
+
+    def __init__(self, features: nn.Module, out_channels: int, stride: int, layers: dict[str, list[nn.Module]]):
+        super().__init__()
+        self.features = features
+        self.out_channels = out_channels
+        self.stride = stride
+        self.layers = layers  # a plain dict: the modules are registered once, in `features`
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Features ``(B, out_channels, h, w)`` of images ``(B, 3, H, W)``; H and W at least 32."""
+        if min(images.shape[-2:]) < self.min_size:
+            height, width = images.shape[-2:]
+            raise UserError(f"an image of {width}×{height} pixels is too small: at least {self.min_size} each way")
+        return self.features(images)
+
+
+# torchvision's names for the published configurations: A has 11 layers with weights, … E has 19.
+_VGG = {"vgg11": "A", "vgg13": "B", "vgg16": "D", "vgg19": "E"}
+
+
+def vgg(name: str, width: float = 1.0) -> Trunk:
+    """VGG cut before its last max-pool (Simonyan and Zisserman, 2015): stride 16.
+
+    Args:
+        name: ``vgg11``, ``vgg13``, ``vgg16``, ``vgg19``, or one of these with ``_bn``.
+        width: the share of each convolution's channels to keep; 1 is the published network.
+
+    >>> import torch
+    >>> trunk = vgg("vgg19", width=1 / 16)
+    >>> trunk(torch.zeros(1, 3, 64, 96)).shape
+    torch.Size([1, 32, 4, 6])
+    >>> list(trunk.layers)[-2:]
+    ['conv5_3', 'conv5_4']
+    """
+    config = cfgs[_VGG[name.removesuffix("_bn")]][:-1]
+    narrowed = [value if value == "M" else max(1, round(int(value) * width)) for value in config]
+    features = make_layers(narrowed, batch_norm=name.endswith("_bn"))
+
+    layers: dict[str, list[nn.Module]] = {}
+    block, depth = 1, 0
+    for module in features:
+        if isinstance(module, nn.MaxPool2d):
+            block, depth = block + 1, 0
+        elif isinstance(module, nn.Conv2d):
+            depth += 1
+            layers[f"conv{block}_{depth}"] = [module]
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.BatchNorm2d):
+            layers[f"conv{block}_{depth}"].append(module)
+    return Trunk(features, out_channels=int(narrowed[-1]), stride=16, layers=layers)
+
+
+TRUNKS: dict[str, Callable[[str, float], Trunk]] = {name + suffix: vgg for name in _VGG for suffix in ("", "_bn")}
+
+
+def build_trunk(name: str, width: float = 1.0) -> Trunk:
+    """The trunk of that name, with fresh weights.
+
+    Raises:
+        UserError: an unknown name, or a width that is not positive.
+
+    >>> build_trunk("vgg18")
+    Traceback (most recent call last):
+    camexp.errors.UserError: model.trunk=vgg18 is not a known trunk: did you mean vgg19 or vgg16 or vgg13?
+    """
+    if name not in TRUNKS:
+        raise UserError(f"model.trunk={name} is not a known trunk: {nearest(str(name), TRUNKS)}")
+    if not 0 < width <= 8:
+        raise UserError(f"model.width={width} is out of range: expected more than 0 and at most 8 (1: as published)")
+    return TRUNKS[name](name, width)
+
+
+def freeze(trunk: Trunk, what: str) -> list[str]:
+    """Take layers out of training.
+
+    Args:
+        trunk: changed in place (``requires_grad``).
+        what: ``none``, ``trunk``, or the name of the first layer to train: all before it is frozen.
+
+    Returns:
+        The names of the frozen layers, in order.
+
+    Raises:
+        UserError: no layer of that name.
+
+    >>> freeze(vgg("vgg11", 1 / 16), "conv3_1")
+    ['conv1_1', 'conv2_1']
+    """
+    names = list(trunk.layers)
+    if what == "none":
+        frozen = []
+    elif what == "trunk":
+        frozen = names
+    elif what in names:
+        frozen = names[: names.index(what)]
+    else:
+        raise UserError(f"model.freeze={what} is not none, trunk or a layer: {nearest(what, names)}")
+    for name in frozen:
+        for module in trunk.layers[name]:
+            module.requires_grad_(False)
+    return frozen

@@ -1,0 +1,25 @@
+"""What the scripts say: plain lines on the console, dated lines in the run's log.
+
+The library speaks through the logger ``camexp``, so it is silent in a program that did not ask for it;
+the scripts' ``hydra/job_logging`` gives that logger a console and a file.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+log = logging.getLogger("camexp")
+
+
+class ConsoleHandler(logging.Handler):
+    """Prints, errors to stderr; looks up the streams each time, so that a live progress bar can step aside."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            stream = sys.stderr if record.levelno >= logging.ERROR else sys.stdout
+            print(self.format(record), file=stream, flush=True)
+        except BrokenPipeError:  # `| head` has seen enough
+            pass
+        except Exception:
+            self.handleError(record)

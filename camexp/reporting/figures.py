@@ -1,0 +1,93 @@
+"""Tiles with captions and colour bars, and the grids they make: drawn with Pillow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from camexp.cam.colour import colour_map
+
+INK, PAPER, GAP = (25, 25, 30), (255, 255, 255), 8
+
+
+@lru_cache
+def font(size: int) -> ImageFont.FreeTypeFont:
+    """DejaVu Sans, which matplotlib brings: it has the letters of most alphabets."""
+    import matplotlib
+
+    return ImageFont.truetype(str(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")), size)
+
+
+def fit(text: str, size: int, width: int) -> str:
+    """The text, cut in its middle where it is wider than ``width`` pixels.
+
+    >>> fit("llama", 14, 200)
+    'llama'
+    >>> fit("a-very-long-name-of-a-class", 14, 100)
+    'a-very…a-class'
+    """
+    letters = font(size)
+    if letters.getlength(text) <= width:
+        return text
+    keep = len(text) - 1
+    while keep > 1 and letters.getlength(text[: (keep + 1) // 2] + "…" + text[-(keep // 2) :]) > width:
+        keep -= 1
+    return text[: (keep + 1) // 2] + "…" + text[-(keep // 2) :]
+
+
+def scaled(image: Image.Image, side: int) -> Image.Image:
+    """The image with its longer side at ``side`` pixels."""
+    factor = side / max(image.size)
+    size = max(1, round(image.width * factor)), max(1, round(image.height * factor))
+    return image.resize(size, Image.Resampling.LANCZOS if factor < 1 else Image.Resampling.BICUBIC)
+
+
+def captioned(image: Image.Image, lines: Sequence[str], size: int = 14) -> Image.Image:
+    """The image with lines of text below it."""
+    step = round(size * 1.35)
+    tile = Image.new("RGB", (image.width, image.height + step * len(lines) + 4), PAPER)
+    tile.paste(image, (0, 0))
+    draw = ImageDraw.Draw(tile)
+    for number, line in enumerate(lines):
+        draw.text((1, image.height + 2 + number * step), fit(line, size, image.width - 2), INK, font(size))
+    return tile
+
+
+def colour_bar(image: Image.Image, low: float, high: float, colormap: str = "jet") -> Image.Image:
+    """The image with a colour bar at its right: the map's lowest, middle and highest value."""
+    size = max(10, min(14, image.height // 12))
+    ticks = [f"{value:.3g}" for value in (high, (low + high) / 2, low)]
+    room = round(max(font(size).getlength(tick) for tick in ticks)) + 8
+    bar = max(8, min(18, image.height // 14))
+    tile = Image.new("RGB", (image.width + GAP + bar + room, image.height), PAPER)
+    tile.paste(image, (0, 0))
+    ramp = np.repeat(np.linspace(255, 0, image.height).round().astype(np.uint8)[:, None], bar, axis=1)
+    left = image.width + GAP
+    tile.paste(Image.fromarray(colour_map(colormap)[ramp]), (left, 0))
+    draw = ImageDraw.Draw(tile)
+    for tick, y, anchor in zip(ticks, (0, image.height // 2, image.height - 1), ("la", "lm", "ld"), strict=True):
+        draw.text((left + bar + 4, y), tick, INK, font(size), anchor=anchor)
+    return tile
+
+
+def grid(rows: Sequence[Sequence[Image.Image]], title: str = "") -> Image.Image:
+    """Tiles in rows, columns aligned, on white; ``title`` stands above."""
+    columns = max(len(row) for row in rows)
+    widths = [max((row[i].width for row in rows if i < len(row)), default=0) for i in range(columns)]
+    heights = [max(tile.height for tile in row) for row in rows]
+    top = GAP + (26 if title else 0)
+    sheet = Image.new("RGB", (sum(widths) + GAP * (columns + 1), top + sum(heights) + GAP * len(rows)), PAPER)
+    if title:
+        ImageDraw.Draw(sheet).text((GAP, GAP), fit(title, 17, sheet.width - 2 * GAP), INK, font(17))
+    y = top
+    for row, height in zip(rows, heights, strict=True):
+        x = GAP
+        for tile, width in zip(row, widths, strict=False):
+            sheet.paste(tile, (x, y))
+            x += width + GAP
+        y += height + GAP
+    return sheet

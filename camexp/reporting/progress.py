@@ -1,0 +1,93 @@
+"""Progress of long work: a bar on a terminal, plain lines on a pipe."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+from camexp.reporting.console import log
+
+LINE_EVERY_SECONDS = 10.0
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person reads them.
+
+    >>> duration(7.4), duration(75), duration(7300)
+    ('7 s', '1 min 15 s', '2 h 01 min')
+    """
+    whole = round(max(seconds, 0))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+class Progress:
+    """Count work as it is done, and say how fast it goes and how long it will take.
+
+    Args:
+        what: a word or two.
+        total: how much there is to do.
+        unit: what is counted.
+        say: takes the plain lines.
+
+    >>> with Progress("drawing", total=3, unit="images", say=print) as progress:
+    ...     for _ in range(3):
+    ...         progress.advance(1)
+    drawing: 3/3 images, ... images/s, 0 s
+    """
+
+    def __init__(self, what: str, total: int, unit: str, say: Callable[[str], None] = log.info):
+        self.what, self.total, self.unit, self.say = what, total, unit, say
+        self.done = 0
+        self.note = ""
+        self._bar: Any = None
+        self._start = self._last_line = time.monotonic()
+
+    def __enter__(self) -> Progress:
+        self._start = self._last_line = time.monotonic()
+        if sys.stdout.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+            from rich.progress import Progress as RichProgress
+
+            self._bar = RichProgress(
+                TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
+                console=Console(), transient=True,
+            )  # fmt: skip
+            self._bar.start()
+            self._task = self._bar.add_task(self.what, total=self.total, rate="")
+        return self
+
+    def advance(self, count: int, note: str = "") -> None:
+        """So much more is done; ``note`` stands at the end of the line."""
+        self.done += count
+        self.note = note
+        now = time.monotonic()
+        if self._bar is not None:
+            self._bar.update(self._task, completed=self.done, rate=self._rate(now))
+        elif now - self._last_line >= LINE_EVERY_SECONDS and self.done < self.total:
+            self._last_line = now
+            self.say(f"{self.what}: {self.done}/{self.total} {self._rate(now)}")
+
+    def _rate(self, now: float) -> str:
+        speed = self.done / max(now - self._start, 1e-9)
+        left = f", {duration((self.total - self.done) / speed)} left" if speed > 0 else ""
+        return f"{self.unit}, {speed:.1f} {self.unit}/s{left}{self.note and ', ' + self.note}"
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+        if kind is None and self.done:
+            seconds = time.monotonic() - self._start
+            speed = self.done / max(seconds, 1e-9)
+            self.say(
+                f"{self.what}: {self.done}/{self.total} {self.unit}, {speed:.1f} {self.unit}/s, {duration(seconds)}"
+            )

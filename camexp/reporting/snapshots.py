@@ -1,0 +1,111 @@
+"""The pictures of one fixed image in training: snapshots, the strip of their evolution, the animation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from camexp.cam.colour import overlay
+from camexp.cam.maps import upsample
+from camexp.files import replacing
+from camexp.reporting.figures import captioned, colour_bar, grid, scaled
+
+TILE = 240
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One inspected image with the map of one class.
+
+    Attributes:
+        image: the photograph, upright RGB.
+        cam: the raw map ``(h, w)``.
+        class_name: whose map it is.
+        probability: what the network gives that class, in [0, 1].
+        predicted: the class it would choose.
+    """
+
+    image: Image.Image
+    cam: NDArray[np.float32]
+    class_name: str
+    probability: float
+    predicted: str
+
+    def heat(self, colormap: str, alpha: float) -> Image.Image:
+        """The map over the photograph, scaled for a tile."""
+        small = scaled(self.image, TILE)
+        size = small.height, small.width
+        cam = upsample(torch.from_numpy(self.cam)[None, None], size)[0, 0].numpy()
+        return Image.fromarray(overlay(np.asarray(small), cam, colormap, alpha))
+
+
+def snapshot(panels: Sequence[Panel], step: int, colormap: str = "jet", alpha: float = 0.5) -> Image.Image:
+    """The maps of one step side by side, with colour bars, class, probability and step."""
+    tiles = []
+    for panel in panels:
+        heat = colour_bar(panel.heat(colormap, alpha), float(panel.cam.min()), float(panel.cam.max()), colormap)
+        lines = [f"{panel.class_name}  p = {panel.probability:.3f}", f"predicted: {panel.predicted}"]
+        tiles.append(captioned(heat, lines))
+    columns = min(len(tiles), 4)
+    rows = [tiles[start : start + columns] for start in range(0, len(tiles), columns)]
+    return grid(rows, title=f"step {step}")
+
+
+def evolution(
+    history: Sequence[tuple[int, Sequence[Panel]]], most: int = 7, colormap: str = "jet", alpha: float = 0.5
+) -> Image.Image:
+    """A strip for each inspected map: the photograph, then its map after chosen steps.
+
+    Args:
+        history: ``(step, panels)`` in the order of the steps, the same panels each time.
+        most: how many steps to show: the first, the last, and more of the early ones between, when
+            maps change fastest.
+    """
+    chosen = [history[place] for place in chosen_places(len(history), most)]
+    rows = []
+    for number, first in enumerate(history[0][1]):
+        row = [captioned(scaled(first.image, TILE), [first.class_name, ""])]
+        for step, panels in chosen:
+            panel = panels[number]
+            row.append(captioned(panel.heat(colormap, alpha), [f"step {step}", f"p = {panel.probability:.3f}"]))
+        rows.append(row)
+    return grid(rows)
+
+
+def chosen_places(count: int, most: int) -> list[int]:
+    """At most ``most`` of ``count`` places, both ends among them, denser at the beginning.
+
+    >>> chosen_places(3, 7), chosen_places(40, 7)
+    ([0, 1, 2], [0, 1, 4, 10, 17, 27, 39])
+    """
+    if count <= most:
+        return list(range(count))
+    places = ((np.linspace(0, 1, most) ** 2) * (count - 1)).round().astype(int)
+    return sorted(set(places.tolist()))
+
+
+def write_animation(path: Path, pictures: Sequence[Path], most: int = 100) -> None:
+    """A GIF of the snapshots, the last one held; at most ``most`` of them."""
+    places = np.unique(np.linspace(0, len(pictures) - 1, min(len(pictures), most)).round().astype(int))
+    opened = [Image.open(pictures[place]).convert("RGB") for place in places]
+    # the colour bar's numbers move its width by a few pixels: every frame on the same sheet
+    size = max(frame.width for frame in opened), max(frame.height for frame in opened)
+    frames = []
+    for frame in opened:
+        sheet = Image.new("RGB", size, (255, 255, 255))
+        sheet.paste(frame)
+        frames.append(sheet.quantize(128))
+    with replacing(path) as temporary:
+        frames[0].save(
+            temporary,
+            save_all=True,
+            append_images=frames[1:],
+            loop=0,
+            duration=[350] * (len(frames) - 1) + [2500],
+        )

@@ -1,0 +1,32 @@
+"""Training with Lightning: the step, what watches it, and the parts of a run."""
+
+from pytorch_lightning import seed_everything
+
+from camexp.training.checkpoints import Checkpoints
+from camexp.training.devices import accelerator
+from camexp.training.inspector import CAMInspector
+from camexp.training.module import CAMTraining
+from camexp.training.run import (
+    build_datamodule,
+    build_module,
+    build_trainer,
+    fit,
+    print_classes,
+    read_options,
+    report,
+)
+
+__all__ = [
+    "CAMInspector",
+    "CAMTraining",
+    "Checkpoints",
+    "accelerator",
+    "build_datamodule",
+    "build_module",
+    "build_trainer",
+    "fit",
+    "print_classes",
+    "read_options",
+    "report",
+    "seed_everything",
+]

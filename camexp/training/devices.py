@@ -1,0 +1,61 @@
+"""``trainer.gpus`` in Lightning's words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from camexp.errors import UserError
+
+Gpus = int | Sequence[int] | None
+
+
+def accelerator(gpus: Gpus, available: int | None = None) -> dict[str, Any]:
+    """``accelerator``, ``devices`` and ``strategy`` for Lightning's Trainer.
+
+    Args:
+        gpus: ``None`` takes whatever is there (every GPU, else the CPU), ``0`` the CPU, a number that
+            many GPUs, a list those GPUs.
+        available: how many GPUs there are; default: ask.
+
+    Raises:
+        UserError: more GPUs than there are, or not a number or a list.
+
+    >>> accelerator(None, available=0), accelerator(1, available=4)
+    ({'accelerator': 'cpu', 'devices': 1, 'strategy': 'auto'}, {'accelerator': 'gpu', 'devices': 1, 'strategy': 'auto'})
+    >>> accelerator([0, 2], available=4)
+    {'accelerator': 'gpu', 'devices': [0, 2], 'strategy': 'ddp'}
+    """
+    there = torch.cuda.device_count() if available is None else available
+    if gpus is None:
+        if there == 0 and available is None and torch.backends.mps.is_available():
+            return {"accelerator": "mps", "devices": 1, "strategy": "auto"}
+        gpus = there
+    if isinstance(gpus, bool) or not (isinstance(gpus, int) or _are_indices(gpus)):
+        raise UserError(f"trainer.gpus={gpus} is not a number of GPUs: expected null, 0, 1, 2 … or a list as [0,1]")
+    wanted = gpus if isinstance(gpus, int) else len(gpus)
+    highest = gpus - 1 if isinstance(gpus, int) else max(gpus)
+    if highest >= there:
+        raise UserError(
+            f"trainer.gpus={list(gpus) if not isinstance(gpus, int) else gpus} but this machine has "
+            f"{there or 'no'} GPU{'s' * (there != 1)} that torch can use: "
+            "take trainer.gpus=0 for the CPU, or trainer.gpus=null for whatever is there"
+        )
+    if wanted == 0:
+        return {"accelerator": "cpu", "devices": 1, "strategy": "auto"}
+    devices = gpus if isinstance(gpus, int) else list(gpus)
+    return {"accelerator": "gpu", "devices": devices, "strategy": "ddp" if wanted > 1 else "auto"}
+
+
+def world_size(devices: dict[str, Any], num_nodes: int) -> int:
+    """How many processes train together."""
+    count = devices["devices"]
+    return num_nodes * (count if isinstance(count, int) else len(count))
+
+
+def _are_indices(gpus: Any) -> bool:
+    indices = list(gpus) if isinstance(gpus, Sequence) and not isinstance(gpus, str) else []
+    sound = all(isinstance(index, int) and not isinstance(index, bool) and index >= 0 for index in indices)
+    return bool(indices) and sound and len(set(indices)) == len(indices)

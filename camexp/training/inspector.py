@@ -1,0 +1,158 @@
+"""Watch the map of fixed images sharpen while the network trains."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+from PIL import Image
+
+from camexp.errors import UserError
+from camexp.files import replacing
+from camexp.labels import resolve_label
+from camexp.models import CAMClassifier
+from camexp.reporting.snapshots import Panel, evolution, snapshot, write_animation
+from camexp.training.loggers import log_image
+
+
+class CAMInspector(pl.Callback):
+    """Render the maps of fixed images every few steps, at step 0 and at the end.
+
+    Writes into ``folder``: ``step_000050.png``, the raw maps ``step_000050.npy`` (``(P, h, w)`` float32,
+    P pairs of image and label), ``steps.csv``, and at the end ``evolution.png`` and ``evolution.gif``.
+
+    Args:
+        pictures: the images, upright RGB.
+        labels: for each image the classes to map, by name or label; ``"predicted"`` follows the network.
+        classes: the class names.
+        folder: ``cams/`` of the run.
+        every_n_steps: how often; 0 for the first and the last step only.
+        colormap, alpha: of the overlay.
+
+    Raises:
+        UserError: an unknown class.
+    """
+
+    HEADER = ("step", "panel", "class", "probability", "predicted")
+
+    def __init__(
+        self,
+        pictures: Sequence[Image.Image],
+        labels: Sequence[Sequence[str | int]],
+        classes: Sequence[str],
+        folder: Path,
+        every_n_steps: int = 50,
+        colormap: str = "jet",
+        alpha: float = 0.5,
+    ):
+        self.pictures = list(pictures)
+        self.labels = [
+            [label if label == "predicted" else resolve_label(label, classes, "inspect.label") for label in row]
+            for row in labels
+        ]
+        self.folder, self.every_n_steps = folder, every_n_steps
+        self.style = {"colormap": colormap, "alpha": alpha}
+        self.history: list[tuple[int, list[Panel]]] = []
+
+    @property
+    def pairs(self) -> int:
+        return sum(len(row) for row in self.labels)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.global_step == 0:
+            self._inspect(trainer, pl_module)
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+        step = trainer.global_step
+        if self.every_n_steps and step % self.every_n_steps == 0:
+            self._inspect(trainer, pl_module)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._inspect(trainer, pl_module)
+        if trainer.is_global_zero and self.history:
+            strip = evolution(self.history, **self.style)  # type: ignore[arg-type]
+            with replacing(self.folder / "evolution.png") as temporary:
+                strip.save(temporary)
+            write_animation(self.folder / "evolution.gif", [self._picture(step, "png") for step, _ in self.history])
+            log_image(trainer, "cams/evolution", strip, trainer.global_step)
+
+    def _picture(self, step: int, ending: str) -> Path:
+        return self.folder / f"step_{step:06d}.{ending}"
+
+    def _inspect(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        step = trainer.global_step
+        if not trainer.is_global_zero or (self.history and self.history[-1][0] == step):
+            return
+        classifier: CAMClassifier = pl_module.classifier  # type: ignore[assignment]
+        was_training = classifier.training
+        classifier.eval()
+        panels = [panel for place in range(len(self.pictures)) for panel in self._panels(classifier, place)]
+        classifier.train(was_training)
+
+        self.history.append((step, panels))
+        figure = snapshot(panels, step, **self.style)  # type: ignore[arg-type]
+        with replacing(self._picture(step, "png")) as temporary:
+            figure.save(temporary)
+        with replacing(self._picture(step, "npy")) as temporary:
+            np.save(temporary, np.stack([panel.cam for panel in panels]))
+        self._append(step, panels)
+        log_image(trainer, "cams/snapshot", figure, step)
+
+    def _panels(self, classifier: CAMClassifier, place: int) -> list[Panel]:
+        picture = self.pictures[place]
+        images = classifier.preprocess(picture)[None]
+        # one pass for the logits of the predicted class and for all maps
+        result = classifier.explain(images, "all")
+        probabilities = result.probabilities[0].cpu()
+        predicted = int(probabilities.argmax())
+        panels = []
+        for wanted in self.labels[place]:
+            label = predicted if wanted == "predicted" else int(wanted)
+            cam = result.maps[0, label].float().cpu().numpy()
+            name, winner = classifier.classes[label], classifier.classes[predicted]
+            panels.append(Panel(picture, cam, name, float(probabilities[label]), winner))
+        return panels
+
+    def _append(self, step: int, panels: Sequence[Panel]) -> None:
+        path = self.folder / "steps.csv"
+        new = not path.exists()
+        with path.open("a", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            if new:
+                writer.writerow(self.HEADER)
+            for number, panel in enumerate(panels):
+                writer.writerow((step, number, panel.class_name, f"{panel.probability:.6f}", panel.predicted))
+
+
+def pair_labels(count: int, label: Any, own: Sequence[str | int | None]) -> list[list[str | int]]:
+    """Which classes to map for each inspected image.
+
+    Args:
+        count: how many images there are.
+        label: ``None`` (each image's own class, or the predicted one where it has none), one class or a
+            list of classes for every image, or a list of lists, one an image.
+        own: each image's class in the data set, or ``None``.
+
+    >>> pair_labels(2, None, [3, None])
+    [[3], ['predicted']]
+    >>> pair_labels(2, ["llama", 7], [None, None])
+    [['llama', 7], ['llama', 7]]
+    >>> pair_labels(2, [["llama"], ["duck"]], [None, None])
+    [['llama'], ['duck']]
+    """
+    if label is None:
+        return [["predicted" if name is None else name] for name in own]
+    if isinstance(label, (str, int)):
+        return [[label]] * count
+    if any(isinstance(row, (list, tuple)) for row in label):
+        rows = [list(row) if isinstance(row, (list, tuple)) else [row] for row in label]
+        if len(rows) != count or not all(rows):
+            raise UserError(f"inspect.label has {len(rows)} lists for {count} images: give one list an image")
+        return rows
+    if not label:
+        raise UserError("inspect.label=[] names no class: leave it out for the image's own")
+    return [list(label)] * count

@@ -1,0 +1,86 @@
+"""What one training and one validation step do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchmetrics import MeanMetric
+from torchmetrics.classification import MulticlassAccuracy
+
+from camexp.data.datamodule import Batch
+from camexp.models import CAMClassifier
+from camexp.models.checkpoint import KEY, describe
+
+MakeOptimizer = Callable[..., torch.optim.Optimizer]
+MakeScheduler = Callable[..., torch.optim.lr_scheduler.LRScheduler]
+
+
+class CAMTraining(pl.LightningModule):
+    """Cross-entropy and the head's L2, minimised over what is not frozen.
+
+    Args:
+        classifier: the network.
+        make_optimizer: called with the parameters that train.
+        make_scheduler: called with the optimizer, ``total_steps`` and ``steps_per_epoch``; its
+            schedule advances once a step. ``None`` keeps the learning rate.
+        config: the run's configuration as plain values; every checkpoint carries it.
+    """
+
+    def __init__(
+        self,
+        classifier: CAMClassifier,
+        make_optimizer: MakeOptimizer,
+        make_scheduler: MakeScheduler | None = None,
+        config: dict[str, Any] | None = None,
+    ):
+        super().__init__()
+        self.classifier = classifier
+        self.make_optimizer, self.make_scheduler = make_optimizer, make_scheduler
+        self.config = config or {}
+        self.val_accuracy = MulticlassAccuracy(len(classifier.classes), average="micro")
+        self.val_loss = MeanMetric()
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.classifier(images)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        images, labels, _ = batch
+        logits = self(images)
+        cross_entropy = F.cross_entropy(logits, labels)
+        penalty = self.classifier.head.l2_penalty()
+        accuracy = (logits.argmax(1) == labels).float().mean()
+        self.log_dict({"train/loss": cross_entropy, "train/l2": penalty, "train/accuracy": accuracy})
+        self.log("lr", self.trainer.optimizers[0].param_groups[0]["lr"])
+        # Lightning would count from 0, a step behind the checkpoints and snapshots of the same moment
+        self.log("step", float(self.trainer.global_step + 1))
+        return cross_entropy + penalty
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        images, labels, _ = batch
+        logits = self(images).float()
+        self.val_accuracy.update(logits, labels)
+        self.val_loss.update(F.cross_entropy(logits, labels, reduction="none"))
+
+    def on_validation_epoch_end(self) -> None:
+        self.log_dict({"val/accuracy": self.val_accuracy.compute(), "val/loss": self.val_loss.compute()})
+        self.log("step", float(self.trainer.global_step))
+        self.val_accuracy.reset()
+        self.val_loss.reset()
+
+    def configure_optimizers(self) -> Any:
+        trained = [parameter for parameter in self.classifier.parameters() if parameter.requires_grad]
+        optimizer = self.make_optimizer(trained)
+        if self.make_scheduler is None:
+            return optimizer
+        total = int(self.trainer.estimated_stepping_batches)
+        per_epoch = max(1, -(-total // max(self.trainer.max_epochs or 1, 1)))
+        scheduler = self.make_scheduler(optimizer, total_steps=total, steps_per_epoch=per_epoch)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint[KEY] = describe(self.classifier, self.config)

@@ -1,0 +1,245 @@
+"""The parts of a training run, from options to report."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytorch_lightning as pl
+import torch
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from camexp.config import TRAIN, flat, plain
+from camexp.data import CAMDataModule, ImageSet, Split, UnreadableImage, class_table, input_size, read_image
+from camexp.errors import UserError
+from camexp.evaluation import PointingGame
+from camexp.files import write_json
+from camexp.models import CAMClassifier
+from camexp.reporting.console import log
+from camexp.training.checkpoints import Checkpoints
+from camexp.training.devices import world_size
+from camexp.training.inspector import CAMInspector, pair_labels
+from camexp.training.loggers import MetricsCSV, log_final, log_text
+from camexp.training.module import CAMTraining
+from camexp.training.progress import TrainingProgress
+from camexp.training.summary import device_name, git_commit, next_command, summary_table, versions
+from camexp.training.trainer import build_trainer as lightning_trainer
+
+Options = Mapping[str, Any]
+C = TypeVar("C", bound=pl.Callback)
+
+
+def read_options(config: DictConfig) -> dict[str, Any]:
+    """The composed configuration as plain, checked values."""
+    options = plain(config, TRAIN)
+    if options["trainer"]["max_epochs"] is None and options["trainer"]["max_steps"] is None:
+        raise UserError("trainer.max_epochs=null and trainer.max_steps=null would never end: give one of them")
+    options["run_dir"] = _shown(options["run_dir"])
+    for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch"):
+        logging.getLogger(name).setLevel(logging.WARNING)  # which GPUs there are and tips are no news
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*treespec.*")
+    warnings.filterwarnings("ignore", message=".*number of training batches.*smaller than the logging interval.*")
+    return options
+
+
+def print_classes(images: ImageSet, split: Split) -> None:
+    """The table that ``command=classes`` asks for."""
+    rows = [("label", "name", "train", "val"), *class_table(images, split)]
+    width = max(len(str(row[1])) for row in rows)
+    for label, name, train, val in rows:
+        print(f"{label:>5}  {name:<{width}}  {train:>6}  {val:>6}")
+
+
+def build_datamodule(
+    options: Options, images: ImageSet, split: Split, classifier: CAMClassifier, devices: Options
+) -> CAMDataModule:
+    """Batches in the form the network wants, with the training images' random changes."""
+    make_transform = options["transform"]["train"]
+    return CAMDataModule(
+        images,
+        split,
+        classifier.preprocessing,
+        transform=_instantiate({**make_transform, "size": list(input_size(options["transform"]["size"]))}, "transform")
+        if make_transform
+        else None,
+        batch_size=options["batch_size"],
+        num_workers=options["num_workers"],
+        world_size=world_size(dict(devices), options["trainer"]["num_nodes"]),
+    )
+
+
+def build_module(options: Options, classifier: CAMClassifier) -> CAMTraining:
+    """The training step with its optimizer and schedule."""
+    scheduler = options["scheduler"]
+    return CAMTraining(
+        classifier,
+        make_optimizer=_instantiate(options["optimizer"], "optimizer", _partial_=True),
+        make_scheduler=_instantiate(scheduler, "scheduler", _partial_=True) if scheduler else None,
+        config=dict(options),
+    )
+
+
+def build_trainer(
+    options: Options, devices: Options, datamodule: CAMDataModule, classifier: CAMClassifier
+) -> pl.Trainer:
+    """A Trainer with everything that watches: progress, snapshots, checkpoints, loggers."""
+    run_folder = Path(options["run_dir"])
+    checkpoint = options["checkpoint"]
+    callbacks: list[pl.Callback] = [
+        TrainingProgress(),
+        build_inspector(options["inspect"], datamodule, classifier, run_folder / "cams"),
+        Checkpoints(run_folder / "checkpoints", checkpoint["every_n_steps"], checkpoint["keep"]),
+    ]
+    for name, extra in (options["callbacks"] or {}).items():
+        callbacks.append(_instantiate(extra, f"callbacks.{name}"))
+    loggers = [_instantiate(one, f"logger={name}") for name, one in (options["logger"] or {}).items()]
+    return lightning_trainer(
+        options["trainer"],
+        devices,
+        options["precision"],
+        datamodule.steps_per_epoch,
+        callbacks,
+        [MetricsCSV(run_folder / "metrics.csv"), *loggers],
+        run_folder,
+    )
+
+
+def build_inspector(
+    inspect: Options, datamodule: CAMDataModule, classifier: CAMClassifier, folder: Path
+) -> CAMInspector:
+    """The snapshot callback; by default on the first validation image with its own label."""
+    images = datamodule.images
+    if inspect["image"] is None:
+        paths = [images.paths[datamodule.split.val[0]]]
+    else:
+        given = inspect["image"] if isinstance(inspect["image"], list) else [inspect["image"]]
+        paths = [Path(str(path)).expanduser() for path in given]
+    if not paths:
+        raise UserError("inspect.image=[] names no image: leave it out for the first validation image")
+    pictures = []
+    for path in paths:
+        if not path.is_file():
+            raise UserError(f"inspect.image={path} is not a file: give the path of an image")
+        try:
+            pictures.append(read_image(path))
+        except UnreadableImage as error:
+            raise UserError(f"inspect.image={path} cannot be decoded ({error}): give another image") from error
+    known = {path.resolve(): label for path, label in zip(images.paths, images.labels, strict=True)}
+    own = [known.get(path.resolve()) for path in paths]
+    return CAMInspector(
+        pictures,
+        pair_labels(len(paths), inspect["label"], own),
+        images.classes,
+        folder,
+        inspect["every_n_steps"],
+        inspect["colormap"],
+        inspect["alpha"],
+    )
+
+
+def fit(trainer: pl.Trainer, module: CAMTraining, datamodule: CAMDataModule, options: Options) -> float:
+    """Train to the end; returns the seconds it took. Ctrl-C leaves ``last.ckpt`` and exit code 1."""
+    run_folder = Path(options["run_dir"])
+    classifier = module.classifier
+    if trainer.is_global_zero:
+        datamodule.write_lists(run_folder)
+        trained = sum(p.numel() for p in classifier.parameters() if p.requires_grad)
+        frozen = (
+            f"frozen: {', '.join(_ends(classifier.frozen_layers))}" if classifier.frozen_layers else "nothing frozen"
+        )
+        log.info(
+            f"training {trained:,} parameters ({frozen}) on {len(datamodule.split.train)} images, "
+            f"checking on {len(datamodule.split.val)}; run folder {run_folder}"
+        )
+        log_text(trainer, "config", OmegaConf.to_yaml(OmegaConf.create(dict(options))))
+    start = time.monotonic()
+    trainer.fit(module, datamodule=datamodule)
+    return time.monotonic() - start
+
+
+def report(
+    trainer: pl.Trainer, module: CAMTraining, datamodule: CAMDataModule, options: Options, seconds: float
+) -> float:
+    """Write ``summary.json``, print the table and the next command; returns the best validation accuracy."""
+    checkpoints = find_callback(trainer, Checkpoints)
+    best_accuracy = checkpoints.best_accuracy
+    assert best_accuracy is not None  # the last step is always checked
+    final = {key: float(trainer.callback_metrics[key]) for key in ("val/accuracy", "val/loss", "train/loss")}
+    if not trainer.is_global_zero:
+        return best_accuracy
+    if datamodule.images.mask is not None:
+        final["val/pointing"] = pointing(module.classifier, datamodule, trainer.strategy.root_device)
+    summary = {
+        "run_folder": str(options["run_dir"]),
+        "final": final,
+        "best": {"val/accuracy": best_accuracy, "step": checkpoints.best_step},
+        "steps": trainer.global_step,
+        "seconds": round(seconds, 3),
+        "images_per_second": round(find_callback(trainer, TrainingProgress).images_per_second, 3),
+        "classes": len(datamodule.images.classes),
+        "train_images": len(datamodule.split.train),
+        "val_images": len(datamodule.split.val),
+        "device": device_name(trainer.strategy.root_device),
+        "devices": trainer.world_size,
+        "precision": str(trainer.precision),
+        "versions": versions(),
+        "git_commit": git_commit(Path(__file__).parent),
+    }
+    write_json(Path(options["run_dir"]) / "summary.json", summary)
+    log_final(trainer, flat(options), {f"final/{key}": value for key, value in final.items()})
+    shown = datamodule.images.paths[datamodule.split.val[0]]
+    log.info(f"\n{summary_table(summary)}\n\nsee where it looks:\n  {next_command(checkpoints.best, shown)}")
+    return best_accuracy
+
+
+@torch.inference_mode()
+def pointing(classifier: CAMClassifier, datamodule: CAMDataModule, device: torch.device) -> float:
+    """The share of validation images whose map of the true class peaks inside the object's mask."""
+    masks_of = datamodule.images.mask
+    assert masks_of is not None
+    classifier.to(device).eval()
+    metric = PointingGame()
+    for images, labels, places in datamodule.val_dataloader():
+        maps = classifier.explain(images, labels[:, None]).maps.cpu()
+        for cam, place in zip(maps, places.tolist(), strict=True):
+            mask = torch.from_numpy(masks_of(datamodule.images.paths[place]).copy())
+            size = (mask.shape[0], mask.shape[1])
+            metric.update(torch.nn.functional.interpolate(cam[None], size, mode="bilinear")[0], mask[None])
+    return float(metric.compute())
+
+
+def find_callback(trainer: pl.Trainer, kind: type[C]) -> C:
+    """The trainer's callback of that kind."""
+    return next(callback for callback in trainer.callbacks if isinstance(callback, kind))  # type: ignore[attr-defined]
+
+
+def _instantiate(node: Options, option: str, **kwargs: Any) -> Any:
+    """Hydra's ``instantiate`` with its failures told as the user's."""
+    try:
+        return instantiate(dict(node), **kwargs)
+    except InstantiationException as error:
+        cause = error.__cause__ or error
+        if isinstance(cause, UserError):
+            raise cause from error
+        if isinstance(cause, ModuleNotFoundError) or "No module named" in str(error):
+            extra = option.partition("=")[2]
+            raise UserError(f"{option} needs a package that is not installed: pip install 'camexp[{extra}]'") from error
+        raise UserError(f"{option} could not be built: {' '.join(str(cause).split())}") from error
+
+
+def _shown(folder: str) -> str:
+    """Relative to where the user stands, if it lies below that: commands that name it stay short."""
+    relative = os.path.relpath(folder)
+    return folder if relative.startswith("..") else relative
+
+
+def _ends(names: list[str]) -> list[str]:
+    return names if len(names) < 3 else [f"{names[0]} … {names[-1]}"]

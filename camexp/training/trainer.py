@@ -1,0 +1,60 @@
+"""A Lightning Trainer that checks accuracy at the right steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.loggers import Logger
+
+
+class CheckAtEnd(pl.Callback):
+    """Run validation after the last step, wherever in its rhythm that falls."""
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+        if trainer.global_step >= trainer.estimated_stepping_batches:
+            trainer.should_stop = True  # Lightning validates once more before it stops
+
+
+def build_trainer(
+    options: Mapping[str, Any],
+    devices: Mapping[str, Any],
+    precision: str | int,
+    steps_per_epoch: int,
+    callbacks: Sequence[pl.Callback],
+    loggers: Sequence[Logger],
+    run_folder: Path,
+) -> pl.Trainer:
+    """The Trainer of a run.
+
+    Args:
+        options: the ``trainer`` group as plain values.
+        devices: see :func:`camexp.training.devices.accelerator`.
+        precision: Lightning's, as ``32-true``, ``bf16-mixed``, ``16-mixed``.
+        steps_per_epoch: an epoch shorter than ``check_every_n_steps`` is checked at its end instead.
+        callbacks, loggers: what watches.
+        run_folder: nothing is written outside it.
+    """
+    every = options["check_every_n_steps"]
+    across_epochs = every is not None and every < steps_per_epoch
+    return pl.Trainer(
+        **devices,
+        num_nodes=options["num_nodes"],
+        max_epochs=options["max_epochs"] if options["max_epochs"] is not None else -1,
+        max_steps=options["max_steps"] if options["max_steps"] is not None else -1,
+        precision=precision,  # type: ignore[arg-type]
+        # counted across epochs: every 100 steps means every 100 steps
+        val_check_interval=every if across_epochs else 1.0,
+        check_val_every_n_epoch=None if across_epochs else 1,
+        log_every_n_steps=options["log_every_n_steps"],
+        gradient_clip_val=options["gradient_clip_val"],
+        callbacks=[*callbacks, CheckAtEnd()],
+        logger=list(loggers),
+        default_root_dir=run_folder,
+        enable_checkpointing=False,  # our own callback names the files and writes them whole
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+    )

@@ -1,0 +1,35 @@
+"""Train a CAM network and watch its maps sharpen: ``python train.py --help``."""
+
+import hydra
+from omegaconf import DictConfig
+
+from camexp import cli
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="train")
+def main(config: DictConfig) -> float:
+    # torch takes seconds to import: --help and --cfg must not wait for it
+    from camexp import data, models, training
+
+    options = training.read_options(config)
+    devices = training.accelerator(options["trainer"]["gpus"])
+    training.seed_everything(options["seed"], workers=True, verbose=False)
+
+    images = data.build_images(options["dataset"], options["run_dir"])
+    split = data.split_images(images, options["split"], options["seed"])
+    if options["command"] == "classes":
+        training.print_classes(images, split)
+        return 0.0
+
+    size = data.input_size(options["transform"]["size"])
+    classifier = models.build_classifier(options["model"], images.classes, size)
+    datamodule = training.build_datamodule(options, images, split, classifier, devices)
+    module = training.build_module(options, classifier)
+    trainer = training.build_trainer(options, devices, datamodule, classifier)
+
+    seconds = training.fit(trainer, module, datamodule, options)
+    return training.report(trainer, module, datamodule, options, seconds)
+
+
+if __name__ == "__main__":
+    cli.run(main)
