@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 from camexp.errors import UserError, nearest
 from camexp.reporting.console import log
@@ -81,8 +82,8 @@ def _quote_list(value: str) -> str:
 
 def _exists(value: str) -> bool:
     try:
-        return bool(value) and Path(os.path.expanduser(value)).exists()  # noqa: PTH111 - no error without HOME
-    except (OSError, ValueError):
+        return bool(value) and Path(value).expanduser().exists()
+    except (OSError, ValueError, RuntimeError):
         return False
 
 
@@ -104,7 +105,8 @@ def run(main: Callable[[], Any]) -> None:
     debug = any(re.fullmatch(r"\+*debug=(true|yes|on|1)", argument, re.IGNORECASE) for argument in sys.argv)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # hand exceptions over instead of printing them
     try:
-        main()
+        with contextlib.redirect_stderr(_WithoutHydrasLine(sys.stderr)):  # type: ignore[type-var]
+            main()
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         sys.exit(130)
@@ -113,6 +115,19 @@ def run(main: Callable[[], Any]) -> None:
             raise
         log.debug("where it happened:", exc_info=error)  # for the log file
         _fail(sentence(error))
+
+
+class _WithoutHydrasLine:
+    """Stderr, less the line in which Hydra repeats the command before an error of ours."""
+
+    def __init__(self, stream: TextIO):
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        return len(text) if text.startswith("Error executing job with overrides") else self._stream.write(text)
 
 
 def _fail(message: str) -> NoReturn:
@@ -140,8 +155,18 @@ def sentence(error: BaseException) -> str:
         cause = error.__cause__
         if isinstance(cause, UserError):
             return sentence(cause)
-        match = re.search(r"Could not override '([^']+)'", text)
-        return f"{match[1]} is not an option: {nearest(match[1], known_options())}" if match else text
+        if match := re.search(r"Could not override '([^']+)'", text):
+            return f"{match[1]} is not an option: {nearest(match[1], known_options())}"
+        if match := re.search(
+            r"Could not find '(.+)/([^/']*)' Available options in '.*': (.*) Config search path", text
+        ):
+            return f"{match[1]}={match[2]} is not a choice: {nearest(match[2], match[3].split())}"
+        if type(error).__name__ == "OverrideParseException":
+            given = getattr(error, "override", "an option")
+            return (
+                f"{given} cannot be read as OPTION=VALUE ({text.split(' See ')[0]}): quote the value, as OPTION=\"'…'\""
+            )
+        return text
     return f"{type(error).__name__}: {text or 'no reason given'} (debug=true shows where)"
 
 

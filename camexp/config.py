@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from camexp.errors import UserError
@@ -49,6 +51,7 @@ TRAIN = {
     "checkpoint.keep": Number(1, BIG, optional=True),
     "inspect.every_n_steps": Number(0, BIG),
     "inspect.alpha": Number(0, 1, whole=False),
+    "optimizer.lr": Number(1e-12, 1e3, whole=False, optional=True),
     "model.width": Number(1e-3, 8, whole=False),
     "dataset.max_skipped": Number(0, 1, whole=False),
 }
@@ -107,6 +110,29 @@ def plain(config: DictConfig, numbers: Mapping[str, Number]) -> dict[str, Any]:
         if value is not None and not isinstance(value, bool):
             raise UserError(f"{option}={value} is not known: expected true or false")
     return values
+
+
+def build(node: Mapping[str, Any], option: str, **kwargs: Any) -> Any:
+    """Hydra's ``instantiate``, its failures told as the user's.
+
+    Args:
+        node: ``_target_`` and its arguments.
+        option: what the user calls it, for the error's sentence.
+        kwargs: further arguments.
+
+    Raises:
+        UserError: a part that cannot be imported or built.
+    """
+    try:
+        return instantiate(dict(node), **kwargs)
+    except InstantiationException as error:
+        cause = error.__cause__ or error
+        if isinstance(cause, UserError):
+            raise cause from error
+        if isinstance(cause, ImportError) or "No module named" in str(error):
+            extra = option.partition("=")[2] or option
+            raise UserError(f"{option} needs a package that is not installed: pip install 'camexp[{extra}]'") from error
+        raise UserError(f"{option} could not be built: {' '.join(str(cause).split())}") from error
 
 
 def look_up(values: Mapping[str, Any], option: str) -> Any:

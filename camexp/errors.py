@@ -28,3 +28,13 @@ def nearest(word: str, known: Iterable[str], n: int = 3) -> str:
     if close:
         return "did you mean " + " or ".join(by_lower[name] for name in close) + "?"
     return "known: " + ", ".join(known[:20]) + (f" … ({len(known)} in all)" if len(known) > 20 else "")
+
+
+def reason(error: BaseException) -> str:
+    """Another library's error in the room of a clause: its first line, shortened, or else its kind.
+
+    >>> reason(ValueError("no good\\nsee below")), reason(EOFError())
+    ('no good', 'EOFError')
+    """
+    lines = str(error).strip().splitlines()
+    return lines[0][:150] if lines else type(error).__name__

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hydra.utils import instantiate
-
+from camexp.config import build
 from camexp.data.decodable import drop_undecodable
 from camexp.data.imageset import ImageSet
 from camexp.files import write_csv
@@ -24,7 +23,7 @@ def build_images(dataset: Mapping[str, Any], run_folder: str | None = None) -> I
             or None), ``max_skipped`` (share) and ``check`` (decode every file first).
         run_folder: where ``skipped.csv`` goes if anything was skipped.
     """
-    images = instantiate({key: value for key, value in dataset.items() if key not in COMMON})
+    images: ImageSet = build({key: value for key, value in dataset.items() if key not in COMMON}, "dataset")
     if dataset["classes"] is not None:
         images = images.only(dataset["classes"])
     images.require_classes()

@@ -85,7 +85,7 @@ def _identity(path: Path) -> str:
 
 
 def _memory(root: Path) -> Path:
-    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111
+    cache = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
     name = hashlib.sha256(os.fsencode(root.absolute())).hexdigest()[:24]
     return Path(cache, "camexp", "decodable", f"{name}.json")
 

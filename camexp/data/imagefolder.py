@@ -30,7 +30,7 @@ def existing_folder(root: str | None) -> Path:
     """``dataset.root`` as a path, met at the door."""
     if root is None:
         raise UserError("dataset.root is not given: add dataset.root=DIR, a folder with one sub-folder a class")
-    folder = Path(os.path.expanduser(root))  # noqa: PTH111 - expanduser() of a Path fails without HOME
+    folder = Path(root).expanduser()
     if not folder.is_dir():
         came = "is a file" if folder.exists() else "does not exist"
         raise UserError(f"dataset.root={root} {came}: expected a folder with one sub-folder a class")

@@ -60,3 +60,9 @@ def split_images(images: ImageSet, options: Mapping[str, Any], seed: int) -> Spl
         val += places[:held_out].tolist()
         train += places[held_out:].tolist()
     return Split(tuple(sorted(train)), tuple(sorted(val)))
+
+
+def class_table(images: ImageSet, split: Split) -> list[tuple[int, str, int, int]]:
+    """Label, name and number of training and validation images of each class."""
+    train, val = images.take(split.train).count(), images.take(split.val).count()
+    return [(label, name, train[label], val[label]) for label, name in enumerate(images.classes)]

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from camexp.errors import UserError
+from camexp.errors import UserError, reason
 from camexp.models.classifier import CAMClassifier
 from camexp.models.preprocessing import Preprocessing
 
@@ -44,7 +44,7 @@ def load(path: str | os.PathLike[str], device: str | torch.device | None = None)
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises a dozen kinds, all of which mean the same to a user
         raise UserError(
-            f"ckpt={path} could not be read as a checkpoint ({str(error).splitlines()[0][:150]}): "
+            f"ckpt={path} could not be read as a checkpoint ({reason(error)}): "
             "it is damaged, or not one that train.py wrote"
         ) from error
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get(KEY), dict) or "state_dict" not in checkpoint:
@@ -62,7 +62,7 @@ def load(path: str | os.PathLike[str], device: str | torch.device | None = None)
         classifier.load_state_dict(state)
     except (KeyError, TypeError, RuntimeError, AttributeError, ValueError) as error:
         raise UserError(
-            f"ckpt={path} does not fit the network it describes ({str(error).splitlines()[0][:150]}): "
+            f"ckpt={path} does not fit the network it describes ({reason(error)}): "
             "it is damaged, or from another version of camexp"
         ) from error
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -141,8 +142,8 @@ class CAMClassifier(nn.Module):
             return torch.arange(count, device=logits.device).expand(batch, count)
         if labels == "predicted":
             return logits.argmax(1, keepdim=True)
-        if isinstance(labels, str) and labels not in self.classes and labels[:3] == "top" and labels[3:].isdigit():
-            return logits.topk(min(max(int(labels[3:]), 1), count), dim=1).indices
+        if isinstance(labels, str) and labels not in self.classes and re.fullmatch("top[1-9][0-9]*", labels):
+            return logits.topk(min(int(labels[3:]), count), dim=1).indices
         if isinstance(labels, (str, int)):
             labels = [labels]
         if any(isinstance(label, (list, tuple)) for label in labels):

@@ -59,8 +59,8 @@ class Preprocessing:
     def from_dict(cls, values: dict[str, Any]) -> Preprocessing:
         """The opposite of :meth:`to_dict`.
 
-        >>> one = Preprocessing((32, 32))
-        >>> Preprocessing.from_dict(one.to_dict()) == Preprocessing(**asdict(one))
+        >>> one = Preprocessing((32, 32), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+        >>> Preprocessing.from_dict(one.to_dict()) == one
         True
         """
         size = values["size"]

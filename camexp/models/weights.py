@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from camexp.errors import UserError
+from camexp.errors import UserError, reason
 from camexp.models.numpy_pickle import read_numpy_dict
 from camexp.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from camexp.models.trunks import Trunk
@@ -38,7 +37,7 @@ def load_weights(trunk: Trunk, source: str, name: str) -> Normalisation:
     if source == "imagenet":
         state, normalisation = _download(name), TORCHVISION
     else:
-        path = Path(os.path.expanduser(source))  # noqa: PTH111 - expanduser() of a Path fails without HOME
+        path = Path(source).expanduser()
         if not path.is_file():
             raise UserError(
                 f"model.weights={source} is not a file: give imagenet, null, or the path of a "
@@ -61,14 +60,14 @@ def _read(path: Path, trunk: Trunk, source: str) -> tuple[dict[str, Tensor], Nor
         try:
             state = load_file(path)
         except (SafetensorError, OSError, ValueError) as error:
-            raise UserError(f"model.weights={source} is not a sound safetensors file ({error})") from error
+            raise UserError(f"model.weights={source} is not a sound safetensors file ({reason(error)})") from error
     elif suffix in (".pth", ".pt"):
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # torch raises a dozen kinds, all of which mean the same to a user
             raise UserError(
                 f"model.weights={source} is not a plain file of tensors "
-                f"({str(error).splitlines()[0][:150]}): expected torchvision's state dict"
+                f"({reason(error)}): expected torchvision's state dict"
             ) from error
         if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
             raise UserError(f"model.weights={source} is not a state dict: expected {{name: tensor}}")

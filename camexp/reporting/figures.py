@@ -28,7 +28,7 @@ def fit(text: str, size: int, width: int) -> str:
     >>> fit("llama", 14, 200)
     'llama'
     >>> fit("a-very-long-name-of-a-class", 14, 100)
-    'a-very…a-class'
+    'a-very…-class'
     """
     letters = font(size)
     if letters.getlength(text) <= width:

@@ -2,8 +2,9 @@
 
 from pytorch_lightning import seed_everything
 
+from camexp.devices import accelerator
 from camexp.training.checkpoints import Checkpoints
-from camexp.training.devices import accelerator
+from camexp.training.datamodule import CAMDataModule
 from camexp.training.inspector import CAMInspector
 from camexp.training.module import CAMTraining
 from camexp.training.run import (
@@ -17,6 +18,7 @@ from camexp.training.run import (
 )
 
 __all__ = [
+    "CAMDataModule",
     "CAMInspector",
     "CAMTraining",
     "Checkpoints",

@@ -12,9 +12,10 @@ from torch import Tensor
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
-from camexp.data.datamodule import Batch
+from camexp.errors import UserError
 from camexp.models import CAMClassifier
 from camexp.models.checkpoint import KEY, describe
+from camexp.training.datamodule import Batch
 
 MakeOptimizer = Callable[..., torch.optim.Optimizer]
 MakeScheduler = Callable[..., torch.optim.lr_scheduler.LRScheduler]
@@ -74,7 +75,10 @@ class CAMTraining(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         trained = [parameter for parameter in self.classifier.parameters() if parameter.requires_grad]
-        optimizer = self.make_optimizer(trained)
+        try:
+            optimizer = self.make_optimizer(trained)
+        except (TypeError, ValueError) as error:
+            raise UserError(f"optimizer: {error}") from error
         if self.make_scheduler is None:
             return optimizer
         total = int(self.trainer.estimated_stepping_batches)

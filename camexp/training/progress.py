@@ -7,9 +7,9 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from camexp.data.datamodule import Batch
 from camexp.reporting.console import log
 from camexp.reporting.progress import Progress
+from camexp.training.datamodule import Batch
 
 
 class TrainingProgress(pl.Callback):

@@ -12,19 +12,18 @@ from typing import Any, TypeVar
 
 import pytorch_lightning as pl
 import torch
-from hydra.errors import InstantiationException
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from camexp.config import TRAIN, flat, plain
-from camexp.data import CAMDataModule, ImageSet, Split, UnreadableImage, class_table, input_size, read_image
+from camexp.config import TRAIN, build, flat, plain
+from camexp.data import ImageSet, Split, UnreadableImage, class_table, input_size, read_image
+from camexp.devices import world_size
 from camexp.errors import UserError
 from camexp.evaluation import PointingGame
 from camexp.files import write_json
 from camexp.models import CAMClassifier
 from camexp.reporting.console import log
 from camexp.training.checkpoints import Checkpoints
-from camexp.training.devices import world_size
+from camexp.training.datamodule import CAMDataModule
 from camexp.training.inspector import CAMInspector, pair_labels
 from camexp.training.loggers import MetricsCSV, log_final, log_text
 from camexp.training.module import CAMTraining
@@ -67,7 +66,7 @@ def build_datamodule(
         images,
         split,
         classifier.preprocessing,
-        transform=_instantiate({**make_transform, "size": list(input_size(options["transform"]["size"]))}, "transform")
+        transform=build({**make_transform, "size": list(input_size(options["transform"]["size"]))}, "transform")
         if make_transform
         else None,
         batch_size=options["batch_size"],
@@ -81,8 +80,8 @@ def build_module(options: Options, classifier: CAMClassifier) -> CAMTraining:
     scheduler = options["scheduler"]
     return CAMTraining(
         classifier,
-        make_optimizer=_instantiate(options["optimizer"], "optimizer", _partial_=True),
-        make_scheduler=_instantiate(scheduler, "scheduler", _partial_=True) if scheduler else None,
+        make_optimizer=build(options["optimizer"], "optimizer", _partial_=True),
+        make_scheduler=build(scheduler, "scheduler", _partial_=True) if scheduler else None,
         config=dict(options),
     )
 
@@ -99,8 +98,8 @@ def build_trainer(
         Checkpoints(run_folder / "checkpoints", checkpoint["every_n_steps"], checkpoint["keep"]),
     ]
     for name, extra in (options["callbacks"] or {}).items():
-        callbacks.append(_instantiate(extra, f"callbacks.{name}"))
-    loggers = [_instantiate(one, f"logger={name}") for name, one in (options["logger"] or {}).items()]
+        callbacks.append(build(extra, f"callbacks.{name}"))
+    loggers = [build(one, f"logger={name}") for name, one in (options["logger"] or {}).items()]
     return lightning_trainer(
         options["trainer"],
         devices,
@@ -219,20 +218,6 @@ def pointing(classifier: CAMClassifier, datamodule: CAMDataModule, device: torch
 def find_callback(trainer: pl.Trainer, kind: type[C]) -> C:
     """The trainer's callback of that kind."""
     return next(callback for callback in trainer.callbacks if isinstance(callback, kind))  # type: ignore[attr-defined]
-
-
-def _instantiate(node: Options, option: str, **kwargs: Any) -> Any:
-    """Hydra's ``instantiate`` with its failures told as the user's."""
-    try:
-        return instantiate(dict(node), **kwargs)
-    except InstantiationException as error:
-        cause = error.__cause__ or error
-        if isinstance(cause, UserError):
-            raise cause from error
-        if isinstance(cause, ModuleNotFoundError) or "No module named" in str(error):
-            extra = option.partition("=")[2]
-            raise UserError(f"{option} needs a package that is not installed: pip install 'camexp[{extra}]'") from error
-        raise UserError(f"{option} could not be built: {' '.join(str(cause).split())}") from error
 
 
 def _shown(folder: str) -> str:

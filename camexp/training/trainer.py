@@ -31,7 +31,7 @@ def build_trainer(
 
     Args:
         options: the ``trainer`` group as plain values.
-        devices: see :func:`camexp.training.devices.accelerator`.
+        devices: see :func:`camexp.devices.accelerator`.
         precision: Lightning's, as ``32-true``, ``bf16-mixed``, ``16-mixed``.
         steps_per_epoch: an epoch shorter than ``check_every_n_steps`` is checked at its end instead.
         callbacks, loggers: what watches.

@@ -1,7 +1,8 @@
-"""``trainer.gpus`` in Lightning's words."""
+"""What the machine offers: GPUs in Lightning's words, and processes for decoding."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,13 +13,14 @@ from camexp.errors import UserError
 Gpus = int | Sequence[int] | None
 
 
-def accelerator(gpus: Gpus, available: int | None = None) -> dict[str, Any]:
+def accelerator(gpus: Gpus, available: int | None = None, option: str = "trainer.gpus") -> dict[str, Any]:
     """``accelerator``, ``devices`` and ``strategy`` for Lightning's Trainer.
 
     Args:
         gpus: ``None`` takes whatever is there (every GPU, else the CPU), ``0`` the CPU, a number that
             many GPUs, a list those GPUs.
         available: how many GPUs there are; default: ask.
+        option: what the user called it, for the error's sentence.
 
     Raises:
         UserError: more GPUs than there are, or not a number or a list.
@@ -34,14 +36,14 @@ def accelerator(gpus: Gpus, available: int | None = None) -> dict[str, Any]:
             return {"accelerator": "mps", "devices": 1, "strategy": "auto"}
         gpus = there
     if isinstance(gpus, bool) or not (isinstance(gpus, int) or _are_indices(gpus)):
-        raise UserError(f"trainer.gpus={gpus} is not a number of GPUs: expected null, 0, 1, 2 … or a list as [0,1]")
+        raise UserError(f"{option}={gpus} is not a number of GPUs: expected null, 0, 1, 2 … or a list as [0,1]")
     wanted = gpus if isinstance(gpus, int) else len(gpus)
     highest = gpus - 1 if isinstance(gpus, int) else max(gpus)
     if highest >= there:
         raise UserError(
-            f"trainer.gpus={list(gpus) if not isinstance(gpus, int) else gpus} but this machine has "
+            f"{option}={list(gpus) if not isinstance(gpus, int) else gpus} but this machine has "
             f"{there or 'no'} GPU{'s' * (there != 1)} that torch can use: "
-            "take trainer.gpus=0 for the CPU, or trainer.gpus=null for whatever is there"
+            f"take {option}=0 for the CPU, or {option}=null for whatever is there"
         )
     if wanted == 0:
         return {"accelerator": "cpu", "devices": 1, "strategy": "auto"}
@@ -59,3 +61,9 @@ def _are_indices(gpus: Any) -> bool:
     indices = list(gpus) if isinstance(gpus, Sequence) and not isinstance(gpus, str) else []
     sound = all(isinstance(index, int) and not isinstance(index, bool) and index >= 0 for index in indices)
     return bool(indices) and sound and len(set(indices)) == len(indices)
+
+
+def default_workers(world_size: int = 1) -> int:
+    """Decoding processes for each training process: a GPU waits for many, a CPU trains on its cores itself."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(8, max(1, cores // world_size - 1)) if torch.cuda.is_available() else min(2, cores // 2)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,8 +12,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from camexp.data.images import UnreadableImage, read_image
 from camexp.data.imageset import ImageSet
-from camexp.data.splits import Split
+from camexp.data.splits import Split, class_table
 from camexp.data.transforms import Transform
+from camexp.devices import default_workers
 from camexp.errors import UserError
 from camexp.files import write_csv
 from camexp.models.preprocessing import Preprocessing
@@ -118,15 +118,3 @@ class CAMDataModule(pl.LightningDataModule):
             ]
             write_csv(folder / "splits" / f"{name}.csv", ("path", "label", "class"), rows)
         write_csv(folder / "classes.csv", ("label", "name", "train", "val"), class_table(self.images, self.split))
-
-
-def class_table(images: ImageSet, split: Split) -> list[tuple[int, str, int, int]]:
-    """Label, name and number of training and validation images of each class."""
-    train, val = images.take(split.train).count(), images.take(split.val).count()
-    return [(label, name, train[label], val[label]) for label, name in enumerate(images.classes)]
-
-
-def default_workers(world_size: int = 1) -> int:
-    """Decoding processes for each training process: a GPU waits for many, a CPU trains on its cores itself."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(8, max(1, cores // world_size - 1)) if torch.cuda.is_available() else min(2, cores // 2)

@@ -1,0 +1,94 @@
+"""Images of all sizes, decoded ahead, in batches of one size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from camexp.data.images import UnreadableImage, read_image
+from camexp.models.preprocessing import Preprocessing
+from camexp.models.trunks import Trunk
+
+# A first VGG layer keeps 256 bytes a pixel: two gigabytes at most.
+MOST_PIXELS = 8 * 2**20
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One decoded input: its place in the list, the network's input and the photograph itself."""
+
+    place: int
+    tensor: Tensor
+    pixels: NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """One input that could not be used, and why."""
+
+    place: int
+    reason: str
+
+
+class _Pictures(Dataset[Picture | Unreadable]):
+    def __init__(self, paths: Sequence[Path], preprocessing: Preprocessing):
+        self.paths, self.preprocessing = paths, preprocessing
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, place: int) -> Picture | Unreadable:
+        try:
+            image = read_image(self.paths[place])
+        except UnreadableImage as error:
+            return Unreadable(place, str(error))
+        tensor = self.preprocessing(image)
+        if min(tensor.shape[-2:]) < Trunk.min_size:
+            return Unreadable(
+                place,
+                f"{image.width}×{image.height} pixels, at least {Trunk.min_size} each way are needed (try resize=224)",
+            )
+        return Picture(place, tensor, np.asarray(image))
+
+
+def batches(
+    paths: Sequence[Path], preprocessing: Preprocessing, batch_size: int, num_workers: int
+) -> Iterator[list[Picture] | Unreadable]:
+    """Pictures of one input size together, at most ``batch_size``; what cannot be read by itself.
+
+    An image waits until its size fills a batch, but no more than four batches' worth of images wait:
+    then the size that waits with most goes as it is. Memory does not grow with the number of images.
+    """
+    loader = DataLoader(
+        _Pictures(paths, preprocessing),
+        batch_size=None,
+        num_workers=num_workers,
+        prefetch_factor=4 if num_workers else None,
+    )
+    waiting: dict[torch.Size, list[Picture]] = {}
+    for picture in loader:
+        if isinstance(picture, Unreadable):
+            yield picture
+            continue
+        size = picture.tensor.shape
+        waiting.setdefault(size, []).append(picture)
+        if len(waiting[size]) >= _most(size, batch_size):
+            yield waiting.pop(size)
+        elif sum(map(len, waiting.values())) >= 4 * batch_size or _pixels(waiting) > 4 * MOST_PIXELS:
+            yield waiting.pop(max(waiting, key=lambda other: len(waiting[other]) * other.numel()))
+    yield from waiting.values()
+
+
+def _most(size: torch.Size, batch_size: int) -> int:
+    return max(1, min(batch_size, MOST_PIXELS // (size[-1] * size[-2])))
+
+
+def _pixels(waiting: dict[torch.Size, list[Picture]]) -> int:
+    return sum(len(pictures) * size[-1] * size[-2] for size, pictures in waiting.items())

@@ -1,0 +1,95 @@
+"""Which images to look at, and under which names the results are kept."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import os
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from camexp.data.imagefolder import walk
+from camexp.data.images import image_extensions
+from camexp.errors import UserError
+
+LONGEST_NAME = 120  # bytes; NAME__CLASS.png and the temporary name beside it must stay below 255
+
+
+def find_inputs(given: str | Sequence[str]) -> list[Path]:
+    """The image files that ``input=`` names, each once, in its order; folders and globs sorted.
+
+    Args:
+        given: a file, a folder (searched with all below it), a glob, or a list of these.
+
+    Raises:
+        UserError: something that does not exist, or no image at all.
+    """
+    found: list[Path] = []
+    for one in [given] if isinstance(given, str) else given:
+        path = Path(str(one)).expanduser()
+        if path.is_dir():
+            inside = [file for file in walk(path) if file.suffix.lower() in image_extensions()]
+            if not inside:
+                raise UserError(f"input={one} is a folder without images: give an image, a folder of images or a glob")
+            found += inside
+        elif path.is_file():
+            found.append(path)
+        elif glob.has_magic(str(one)):
+            matches = [Path(match) for match in sorted(glob.glob(str(path), recursive=True))]
+            matches = [match for match in matches if match.is_file()]
+            if not matches:
+                raise UserError(f"input={one} matches no file: is the pattern right, and quoted in the shell?")
+            found += matches
+        else:
+            raise UserError(f"input={one} does not exist: give an image, a folder of images, a glob, or a list")
+    if not found:
+        raise UserError("input=[] names no image: give an image, a folder of images, a glob, or a list")
+    return list(dict.fromkeys(found))
+
+
+def unique_names(paths: Sequence[Path]) -> list[str]:
+    """A file name for the results of each image: its stem, and more of its path where that is not enough.
+
+    >>> unique_names([Path("a/x.jpg"), Path("b/x.jpg"), Path("b/y.jpg"), Path("b/y.png")])
+    ['a_x', 'b_x', 'y.jpg', 'y.png']
+    """
+    names = [path.stem for path in paths]
+    ways = (lambda path: path.name, lambda path: f"{path.parent.name}_{path.stem}",
+            lambda path: "_".join(part for part in path.parts if part not in ("/", "..")))  # fmt: skip
+    for way in ways:
+        names = _improve(names, [way(path) for path in paths])
+    taken: set[str] = set()
+    result = []
+    for name in names:
+        name = file_name(name)
+        unique, number = name, 2
+        while unique.casefold() in taken:  # some file systems know no difference of case
+            unique, number = f"{name}-{number}", number + 1
+        taken.add(unique.casefold())
+        result.append(unique)
+    return result
+
+
+def _improve(names: list[str], longer: list[str]) -> list[str]:
+    """Replace the names that occur more than once, where the longer ones tell all of them apart."""
+    count = Counter(name.casefold() for name in names)
+    groups: dict[str, list[str]] = {}
+    for name, other in zip(names, longer, strict=True):
+        groups.setdefault(name.casefold(), []).append(other.casefold())
+    helped = {name for name, others in groups.items() if count[name] > 1 and len(set(others)) == len(others)}
+    return [other if name.casefold() in helped else name for name, other in zip(names, longer, strict=True)]
+
+
+def file_name(text: str) -> str:
+    """A text as a part of a file name: nothing a file system minds, and not too long.
+
+    >>> file_name("a/b: c"), len(file_name("x" * 300))
+    ('a_b_ c', 120)
+    """
+    clean = re.sub(r'[/\\\0-\x1f\x7f:*?"<>|]', "_", text).strip() or "_"
+    if len(os.fsencode(clean)) <= LONGEST_NAME:
+        return clean
+    digest = hashlib.sha256(os.fsencode(clean)).hexdigest()[:10]
+    return os.fsencode(clean)[: LONGEST_NAME - 11].decode(errors="ignore") + "_" + digest

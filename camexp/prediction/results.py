@@ -1,0 +1,138 @@
+"""What is written for each image: overlays, raw maps, a row a map, a tile in a montage."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from scipy.io import savemat
+
+from camexp.cam.boxes import Box, box_from_map
+from camexp.cam.colour import overlay
+from camexp.cam.maps import upsample
+from camexp.files import replacing
+from camexp.prediction.inputs import file_name
+from camexp.reporting.figures import captioned, colour_bar, grid, scaled
+
+TOP = 5
+
+
+@dataclass(frozen=True)
+class Explained:
+    """One image with its maps, on the CPU.
+
+    Attributes:
+        path: the file.
+        pixels: ``(H, W, 3)`` upright RGB bytes.
+        logits: ``(C,)``; probabilities: their softmax.
+        maps: ``(K, h, w)`` float32, raw.
+        labels: ``(K,)`` the class of each map.
+        classes: all class names.
+    """
+
+    path: Path
+    pixels: NDArray[np.uint8]
+    logits: NDArray[np.float32]
+    probabilities: NDArray[np.float32]
+    maps: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    classes: Sequence[str]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """``(H, W)`` of the photograph."""
+        return self.pixels.shape[0], self.pixels.shape[1]
+
+    def upsampled(self, number: int) -> NDArray[np.float32]:
+        """Map ``number`` at the photograph's size, ``(H, W)``."""
+        return upsample(torch.from_numpy(self.maps[number])[None, None], self.size)[0, 0].numpy()
+
+
+def write_results(image: Explained, name: str, folder: Path, options: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    """Write one image's files; returns its rows of ``predictions.csv``.
+
+    One map at a time is held at the photograph's size, but for the arrays that are asked for.
+    """
+    rows = []
+    arrays = options["mat"]["write"] or options["npz"]
+    keep = arrays and options["mat"]["upsampled"]
+    upsampled = np.empty((len(image.labels), *image.size), np.float32) if keep else None
+    order = np.argsort(-image.probabilities, kind="stable")[:TOP]
+    top = [value for label in order for value in (image.classes[label], _share(image.probabilities[label]))]
+    top += [None, None] * (TOP - len(order))
+    for number, label in enumerate(image.labels):
+        cam = image.upsampled(number)
+        if upsampled is not None:
+            upsampled[number] = cam
+        if options["overlays"]:
+            _write_overlay(image, cam, folder / "overlays" / f"{name}__{file_name(image.classes[label])}.png", options)
+        box: Box | tuple[None, ...] = box_from_map(cam) or (None,) * 4
+        rows.append((image.path, image.classes[label], label, _share(image.probabilities[label]), *box, *top))
+    if arrays:
+        content = _arrays(image, upsampled)
+        if options["mat"]["write"]:
+            with replacing(folder / "maps" / f"{name}.mat") as temporary:
+                savemat(temporary, content, appendmat=False, do_compression=False, oned_as="row")
+        if options["npz"]:
+            with replacing(folder / "maps" / f"{name}.npz") as temporary:
+                np.savez(temporary, **content)
+    return rows
+
+
+HEADER = (
+    "path", "class", "label", "probability", "x0", "y0", "x1", "y1",
+    *(f"top{place}_{what}" for place in range(1, TOP + 1) for what in ("class", "probability")),
+)  # fmt: skip
+
+
+def montage_row(image: Explained, tile: int, colormap: str, alpha: float, most: int = 5) -> list[Image.Image]:
+    """The photograph and at most ``most`` maps over it, captioned, for a montage."""
+    small = scaled(Image.fromarray(image.pixels), tile)
+    row = [captioned(small, [image.path.name, ""], size=12)]
+    for label, cam in list(zip(image.labels, image.maps, strict=True))[:most]:
+        heat = upsample(torch.from_numpy(cam)[None, None], (small.height, small.width))[0, 0].numpy()
+        picture = Image.fromarray(overlay(np.asarray(small), heat, colormap, alpha))
+        row.append(captioned(picture, [image.classes[label], f"p = {image.probabilities[label]:.3f}"], size=12))
+    return row
+
+
+def write_montage(path: Path, rows: Sequence[Sequence[Image.Image]]) -> None:
+    """One page: an image a row; short rows stand in several columns."""
+    columns = max(1, 8 // max(len(row) for row in rows))
+    lines = [[tile for row in rows[start : start + columns] for tile in row] for start in range(0, len(rows), columns)]
+    with replacing(path) as temporary:
+        grid(lines).save(temporary)
+
+
+def _write_overlay(image: Explained, cam: NDArray[np.float32], path: Path, options: Mapping[str, Any]) -> None:
+    heat = Image.fromarray(overlay(image.pixels, cam, options["colormap"], options["alpha"]))
+    if options["colorbar"]:
+        heat = colour_bar(heat, float(cam.min()), float(cam.max()), options["colormap"])
+    with replacing(path) as temporary:
+        heat.save(temporary, compress_level=1)  # a third of the time for a tenth more bytes
+
+
+def _arrays(image: Explained, upsampled: NDArray[np.float32] | None) -> dict[str, Any]:
+    names = np.empty(len(image.labels), dtype=object)
+    names[:] = [image.classes[label] for label in image.labels]
+    content = {
+        "maps": image.maps,
+        "labels": image.labels,
+        "class_names": names,
+        "logits": image.logits,
+        "probabilities": image.probabilities,
+        "image_path": os.fspath(image.path).encode("utf-8", "replace").decode(),
+        "image_size": np.array(image.size),
+    }
+    return content if upsampled is None else {**content, "upsampled": upsampled}
+
+
+def _share(value: float) -> str:
+    return f"{value:.6f}"

@@ -1,0 +1,160 @@
+"""From a checkpoint and a list of images to a folder of results."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+from PIL import Image
+
+from camexp.cam.colour import colour_map
+from camexp.config import PREDICT, plain
+from camexp.data.transforms import input_size
+from camexp.devices import accelerator, default_workers
+from camexp.errors import UserError
+from camexp.files import write_csv
+from camexp.labels import resolve_label
+from camexp.models import CAMClassifier, Preprocessing, load
+from camexp.prediction.batches import Picture, Unreadable, batches
+from camexp.prediction.inputs import unique_names
+from camexp.prediction.results import HEADER, Explained, montage_row, write_montage, write_results
+from camexp.reporting.console import log
+from camexp.reporting.progress import Progress
+
+Options = Mapping[str, Any]
+
+
+@dataclass
+class Outcome:
+    """What came of a list of images."""
+
+    folder: Path
+    explained: int = 0
+    skipped: list[tuple[Path, str]] = field(default_factory=list)
+    montages: int = 0
+
+
+def read_options(config: DictConfig) -> dict[str, Any]:
+    """The composed configuration as plain, checked values."""
+    options = plain(config, PREDICT)
+    colour_map(options["colormap"])
+    if options["resize"] not in ("trained", None):
+        options["resize"] = input_size(options["resize"], "resize")
+    return options
+
+
+def load_model(options: Options) -> CAMClassifier:
+    """The network on its device, its preprocessing set to ``resize``, ``label`` checked."""
+    devices = accelerator(options["gpus"], option="gpus")
+    if devices["strategy"] == "ddp" and options["gpus"] is not None:
+        raise UserError(f"gpus={options['gpus']}: predict uses one GPU, take gpus=1")
+    model = load(
+        Path(str(options["ckpt"])).expanduser(), {"gpu": "cuda"}.get(devices["accelerator"], devices["accelerator"])
+    )
+    if options["resize"] != "trained":
+        old = model.preprocessing
+        model.preprocessing = Preprocessing(options["resize"], old.mean, old.std)
+    return model
+
+
+def read_label(label: Any, classes: Sequence[str]) -> Any:
+    """``label`` as :meth:`CAMClassifier.explain` takes it, unknown classes met before any work.
+
+    >>> read_label("llama", ["duck", "llama"]), read_label("top5", ["duck", "llama"])
+    ([1], 'top5')
+    """
+    several = isinstance(label, str) and (label in ("predicted", "all") or re.fullmatch("top[1-9][0-9]*", label))
+    if several and label not in classes:
+        return label
+    wanted = label if isinstance(label, list) else [label]
+    if not wanted:
+        raise UserError("label=[] names no class: give predicted, top5, all, a class or a list of classes")
+    return [resolve_label(one, classes) for one in wanted]
+
+
+def predict(model: CAMClassifier, paths: Sequence[Path], options: Options) -> Outcome:
+    """Explain every image and write its results; unreadable ones are skipped and told."""
+    label = read_label(options["label"], model.classes)
+    outcome = Outcome(Path(options["output"]))
+    names = unique_names(paths)
+    rows: dict[int, list[tuple[Any, ...]]] = {}
+    pages = Montages(outcome, len(paths), options)
+    workers = options["num_workers"]
+    workers = min(default_workers() if workers is None else workers, len(paths) // 8)
+    with Progress("predicting", total=len(paths), unit="images") as progress:
+        for batch in batches(paths, model.preprocessing, options["batch_size"], workers):
+            if isinstance(batch, Unreadable):
+                outcome.skipped.append((paths[batch.place], batch.reason))
+                log.warning(f"skipped {paths[batch.place]}: {batch.reason}")
+                pages.add(batch.place, None)
+                progress.advance(1)
+                continue
+            for picture, image in zip(batch, explain(model, batch, paths, label), strict=True):
+                rows[picture.place] = write_results(image, names[picture.place], outcome.folder, options)
+                pages.add(picture.place, image)
+                outcome.explained += 1
+                progress.advance(1)
+    write_csv(outcome.folder / "predictions.csv", HEADER, (row for place in sorted(rows) for row in rows[place]))
+    if outcome.skipped:
+        write_csv(outcome.folder / "skipped.csv", ("path", "reason"), outcome.skipped)
+    return outcome
+
+
+def explain(model: CAMClassifier, batch: Sequence[Picture], paths: Sequence[Path], label: Any) -> list[Explained]:
+    """One forward pass for pictures of one size."""
+    result = model.explain(torch.stack([picture.tensor for picture in batch]), label)
+    logits, probabilities = result.logits.cpu().numpy(), result.probabilities.cpu().numpy()
+    maps, labels = result.maps.cpu().numpy(), result.labels.cpu().numpy()
+    return [
+        Explained(
+            paths[picture.place], picture.pixels, logits[i], probabilities[i], maps[i], labels[i], model.classes
+        )
+        for i, picture in enumerate(batch)
+    ]  # fmt: skip
+
+
+class Montages:
+    """Pages in the order of the inputs, each written as soon as the last of its images is there."""
+
+    def __init__(self, outcome: Outcome, count: int, options: Options):
+        self.outcome, self.count, self.options = outcome, count, options
+        self.size = options["montage"]["images"]
+        self.pages: dict[int, dict[int, list[Image.Image] | None]] = {}
+
+    def add(self, place: int, image: Explained | None) -> None:
+        """The result of one input, or ``None`` where it was skipped."""
+        if not self.size:
+            return
+        page = place // self.size
+        tiles = self.pages.setdefault(page, {})
+        style = self.options["montage"]["tile"], self.options["colormap"], self.options["alpha"]
+        tiles[place] = None if image is None else montage_row(image, *style)
+        if len(tiles) == min(self.size, self.count - page * self.size):
+            rows = [row for _, row in sorted(self.pages.pop(page).items()) if row is not None]
+            if rows:
+                write_montage(self.outcome.folder / f"montage_{page + 1:04d}.png", rows)
+                self.outcome.montages += 1
+
+
+def report(outcome: Outcome, strict: bool) -> None:
+    """Where the results are and what was skipped.
+
+    Raises:
+        UserError: nothing could be read, or something could not with ``strict=true``.
+    """
+    skipped = len(outcome.skipped)
+    told = f"{skipped} of {skipped + outcome.explained} images could not be read"
+    if not outcome.explained:
+        path, reason = outcome.skipped[0]
+        raise UserError(f"input: {told} (the first is {path}: {reason})")
+    log.info(f"\n  images       {outcome.explained}" + (f"   ({skipped} skipped, see skipped.csv)" if skipped else ""))
+    log.info(f"  results      {outcome.folder}")
+    if outcome.montages:
+        log.info(f"  look at      {outcome.folder / 'montage_0001.png'}")
+    if strict and skipped:
+        raise UserError(f"strict=true: {told}, see {outcome.folder / 'skipped.csv'}")

@@ -1,0 +1,111 @@
+"""Shared by all tests: small folders of images, the scripts as a user runs them, the real photographs."""
+
+from __future__ import annotations
+
+import os
+import runpy
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared"
+PHOTOGRAPHS = SHARED / "data" / "caltech101-20"
+VGG16 = SHARED / "weights" / "vgg16-imagenet-features.fp16.safetensors"
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is remembered from run to run stays out of the user's own cache."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+def paint(path: Path, colour: tuple[int, int, int], size: tuple[int, int] = (48, 40), seed: int = 0) -> Path:
+    """A small image of about one colour."""
+    rng = np.random.default_rng(seed)
+    pixels = np.clip(np.array(colour) + rng.normal(0, 30, (size[1], size[0], 3)), 0, 255).astype(np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+COLOURS = {"blue": (40, 60, 200), "green": (50, 180, 60), "red": (200, 50, 40)}
+
+
+@pytest.fixture
+def colours(tmp_path: Path) -> Path:
+    """A folder of three classes, eight images each."""
+    root = tmp_path / "colours"
+    for name, colour in COLOURS.items():
+        for number in range(8):
+            paint(root / name / f"{name}_{number}.png", colour, seed=number)
+    return root
+
+
+# Arguments that make any run small.
+TINY = (
+    "model=vgg11", "model.width=0.0625", "model.weights=null", "model.freeze=none", "model.head.channels=8",
+    "model.head.init_std=0.05", "transform.size=32", "batch_size=8", "num_workers=0", "trainer.max_epochs=2",
+    "trainer.gpus=0",
+)  # fmt: skip
+
+
+@dataclass
+class Finished:
+    """How a script ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def script(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Callable[..., Finished]:
+    """Run train.py or predict.py in this process, standing in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(name: str, *arguments: str) -> Finished:
+        capfd.readouterr()
+        monkeypatch.setattr(sys, "argv", [str(ROOT / name), *arguments])
+        code = 0
+        try:
+            runpy.run_path(str(ROOT / name), run_name="__main__")
+        except SystemExit as stop:
+            code = int(stop.code or 0) if not isinstance(stop.code, str) else 1
+        captured = capfd.readouterr()
+        return Finished(code, captured.out, captured.err)
+
+    return call
+
+
+def run_process(name: str, *arguments: str, cwd: Path, timeout: float = 300) -> Finished:
+    """Run a script as its user does, in a process of its own."""
+    result = subprocess.run(
+        [sys.executable, str(ROOT / name), *arguments],
+        cwd=cwd, capture_output=True, text=True, timeout=timeout, env={**os.environ, "PYTHONWARNINGS": "default"},
+    )  # fmt: skip
+    return Finished(result.returncode, result.stdout, result.stderr)
+
+
+@pytest.fixture
+def photographs() -> Path:
+    """Real photographs, one folder a class."""
+    if not PHOTOGRAPHS.is_dir():
+        pytest.skip(f"no real photographs at {PHOTOGRAPHS}")
+    return PHOTOGRAPHS
+
+
+@pytest.fixture
+def vgg16_weights() -> Path:
+    """The convolutions of VGG-16 as trained on ImageNet."""
+    if not VGG16.is_file():
+        pytest.skip(f"no pretrained weights at {VGG16}")
+    return VGG16
