@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
 from camexp.errors import UserError, nearest
-from camexp.reporting.console import log
+from camexp.reporting.console import ConsoleHandler, log
 
 # Options whose value is a path or a class name, in which any letter may stand.
 VERBATIM = frozenset(
@@ -71,12 +72,12 @@ def _quote_value(value: str, multirun: bool) -> str:
 def _quote_list(value: str) -> str:
     """A list stays one; its elements are quoted where Hydra could not read them."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import OverrideParseException
+    from hydra.errors import HydraException
 
     try:
         OverridesParser.create().parse_override(f"key={value}")
         return value
-    except OverrideParseException:
+    except HydraException:
         return "[" + ",".join(part if _quoted(part) else _quote(part) for part in value[1:-1].split(",")) + "]"
 
 
@@ -131,7 +132,7 @@ class _WithoutHydrasLine:
 
 
 def _fail(message: str) -> NoReturn:
-    if log.hasHandlers():
+    if any(isinstance(handler, ConsoleHandler) for handler in logging.getLogger().handlers):
         log.error(f"error: {message}")
     else:  # the configuration could not be composed, so nothing was set up yet
         print(f"error: {message}", file=sys.stderr, flush=True)
@@ -150,6 +151,8 @@ def sentence(error: BaseException) -> str:
     text = " ".join(text.split())
     if isinstance(error, UserError):
         return text
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename} cannot be read or written ({error.strerror}): give another path, or mend this one"
     module = type(error).__module__.partition(".")[0]
     if module in ("hydra", "omegaconf"):
         cause = error.__cause__

@@ -1,0 +1,195 @@
+"""predict.py as its user runs it."""
+
+import csv
+import re
+
+import matplotlib
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from scipy.io import loadmat
+
+import camexp
+from camexp.cam import box_from_map, colourise
+from camexp.models import CAMClassifier, Preprocessing, describe
+from tests.conftest import paint, run_process
+
+CLASSES = ["cat", "ice cream, (big) = 1", "dog/wolf"]
+
+
+@pytest.fixture
+def ckpt(tmp_path):
+    torch.manual_seed(0)
+    model = CAMClassifier(
+        "vgg11_bn", CLASSES, Preprocessing((64, 64)), width=1 / 16, head={"channels": 8, "init_std": 0.3}
+    ).eval()
+    path = tmp_path / "lr=0.1, best [1].ckpt"
+    state = {f"classifier.{key}": value for key, value in model.state_dict().items()}
+    torch.save({"camexp": describe(model, {}), "state_dict": state}, path)
+    return path
+
+
+@pytest.fixture
+def photos(tmp_path):
+    folder = tmp_path / "my photos"
+    paint(folder / "a.png", (200, 30, 30), (80, 60))
+    paint(folder / "b=1, ü [x].jpg", (30, 200, 30), (120, 90))
+    paint(folder / "sub" / "a.png", (30, 30, 200), (50, 70))
+    return folder
+
+
+def rows(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_everything_is_written(script, ckpt, photos, tmp_path):
+    done = script("predict.py", f"ckpt={ckpt}", f"input={photos}", "label=all", "output=out", "npz=true")
+    assert done.code == 0, done.err
+    out = tmp_path / "out"
+    names = {
+        "my photos_a": photos / "a.png",
+        "b=1, ü [x]": photos / "b=1, ü [x].jpg",
+        "sub_a": photos / "sub" / "a.png",
+    }
+    assert sorted(path.stem for path in (out / "maps").glob("*.mat")) == sorted(names)
+    assert len(list((out / "overlays").iterdir())) == 9
+    assert (out / "montage_0001.png").exists()
+    assert not list(out.rglob(".*~*"))
+
+    model = camexp.load(ckpt, "cpu")
+    for name, path in names.items():
+        content = loadmat(out / "maps" / f"{name}.mat")
+        with Image.open(path) as image:
+            expected = model.explain(model.preprocess(image)[None], "all")
+            height, width = image.height, image.width
+        assert np.allclose(content["maps"], expected.maps[0], atol=1e-6)
+        assert np.allclose(content["logits"][0], expected.logits[0], atol=1e-6)
+        assert np.allclose(content["probabilities"][0], expected.logits[0].softmax(-1), atol=1e-6)
+        assert np.allclose(content["upsampled"], expected.upsample((height, width))[0], atol=1e-5)
+        assert content["labels"].tolist() == [[0, 1, 2]]
+        assert [str(one[0]) for one in content["class_names"][0]] == CLASSES
+        assert content["image_size"].tolist() == [[height, width]]
+        assert content["image_path"][0] == str(path)
+        with np.load(out / "maps" / f"{name}.npz", allow_pickle=True) as arrays:
+            assert np.array_equal(arrays["maps"], content["maps"])
+        with Image.open(out / "overlays" / f"{name}__dog_wolf.png") as overlay:
+            assert overlay.size == (width, height)
+
+    table = rows(out / "predictions.csv")
+    assert [(row["path"], row["class"]) for row in table] == [
+        (str(path), name) for path in sorted(names.values()) for name in CLASSES
+    ]
+    for row in table:
+        content = loadmat(
+            out / "maps" / f"{next(name for name, path in names.items() if str(path) == row['path'])}.mat"
+        )
+        box = box_from_map(content["upsampled"][int(row["label"])])
+        assert [row[key] for key in ("x0", "y0", "x1", "y1")] == ([str(edge) for edge in box] if box else [""] * 4)
+        assert float(row["top1_probability"]) == pytest.approx(content["probabilities"].max(), abs=1e-5)
+        assert row["top4_class"] == ""
+
+
+@pytest.mark.parametrize(
+    ("label", "expected"),
+    [
+        ("ice cream, (big) = 1", [CLASSES[1]]),
+        ("2", [CLASSES[2]]),
+        ("[cat,2]", ["cat", CLASSES[2]]),
+        ("top2", None),
+        ("predicted", None),
+    ],
+)
+def test_labels(script, ckpt, photos, tmp_path, label, expected):
+    done = script("predict.py", f"ckpt={ckpt}", f"input={photos / 'a.png'}", f"label={label}", "output=out")
+    assert done.code == 0, done.err
+    table = rows(tmp_path / "out" / "predictions.csv")
+    if expected is None:
+        expected = [table[0][f"top{place}_class"] for place in range(1, 3 if label == "top2" else 2)]
+    assert [row["class"] for row in table] == expected
+
+
+def test_native_size_and_batch_size_do_not_matter_to_each_other(script, ckpt, photos, tmp_path):
+    for batch in (1, 8):
+        assert (
+            script(
+                "predict.py",
+                f"ckpt={ckpt}",
+                f"input={photos}",
+                "resize=null",
+                f"batch_size={batch}",
+                f"output=out{batch}",
+            ).code
+            == 0
+        )
+    for path in (tmp_path / "out1" / "maps").iterdir():
+        one, eight = loadmat(path), loadmat(tmp_path / "out8" / "maps" / path.name)
+        assert one["maps"].shape[1:] == tuple(one["image_size"][0] // 16)
+        assert np.allclose(one["maps"], eight["maps"], rtol=1e-5, atol=1e-6)
+
+
+def test_unreadable_images_are_skipped_and_counted(script, ckpt, photos, tmp_path):
+    (photos / "broken.jpg").write_bytes(b"no image")
+    arguments = ("predict.py", f"ckpt={ckpt}", f"input={photos}", "output=out")
+    done = script(*arguments)
+    assert done.code == 0
+    assert "3   (1 skipped" in done.out
+    assert [row["path"] for row in rows(tmp_path / "out" / "skipped.csv")] == [str(photos / "broken.jpg")]
+    done = script(*arguments, "strict=true")
+    assert done.code == 1
+    assert "strict=true: 1 of 4 images could not be read" in done.err
+    done = script("predict.py", f"ckpt={ckpt}", f"input={photos / 'broken.jpg'}", "output=out2")
+    assert done.code == 1
+    assert "1 of 1 images could not be read" in done.err
+
+
+def test_colours_alpha_and_colour_bar(script, ckpt, photos, tmp_path):
+    done = script(
+        "predict.py",
+        f"ckpt={ckpt}",
+        f"input={photos / 'a.png'}",
+        "label=cat",
+        "colormap=viridis",
+        "alpha=1.0",
+        "output=out",
+    )
+    assert done.code == 0, done.err
+    content = loadmat(tmp_path / "out" / "maps" / "a.mat")
+    with Image.open(tmp_path / "out" / "overlays" / "a__cat.png") as overlay:
+        assert np.array_equal(np.asarray(overlay), colourise(content["upsampled"][0], "viridis"))
+    assert (
+        script(
+            "predict.py", f"ckpt={ckpt}", f"input={photos / 'a.png'}", "label=cat", "colorbar=true", "output=out"
+        ).code
+        == 0
+    )
+    with Image.open(tmp_path / "out" / "overlays" / "a__cat.png") as overlay:
+        assert overlay.width > 80
+    assert "viridis" in matplotlib.colormaps
+
+
+def test_less_can_be_asked_for(script, ckpt, photos, tmp_path):
+    done = script(
+        "predict.py",
+        f"ckpt={ckpt}",
+        f"input={photos}",
+        "overlays=false",
+        "mat.upsampled=false",
+        "montage.images=2",
+        "output=out",
+    )
+    assert done.code == 0, done.err
+    assert not (tmp_path / "out" / "overlays").exists()
+    assert "upsampled" not in loadmat(tmp_path / "out" / "maps" / "sub_a.mat")
+    assert len(list((tmp_path / "out").glob("montage_*.png"))) == 2
+
+
+@pytest.mark.slow
+def test_a_process_of_its_own(ckpt, photos, tmp_path):
+    done = run_process("predict.py", f"ckpt={ckpt}", f"input={photos / 'b=1, ü [x].jpg'}", cwd=tmp_path)
+    assert done.code == 0, done.err
+    folder = re.search(r"results\s+(\S+)", done.out)[1]
+    assert re.fullmatch(r"outputs/predict/\d{4}-\d\d-\d\d/\d\d-\d\d-\d\d", folder)
+    assert (tmp_path / folder / "predictions.csv").exists()
+    assert "Warning" not in done.err, done.err

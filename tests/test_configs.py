@@ -1,0 +1,109 @@
+"""Every configuration that ships is composed and its parts are built."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from camexp import models
+from camexp.config import PREDICT, TRAIN, build, plain
+from camexp.data import input_size
+from tests.conftest import ROOT
+
+CONF = ROOT / "conf"
+CHOICES = sorted(
+    f"{path.parent.name}={path.stem}"
+    for path in CONF.glob("*/*.yaml")
+    if path.parent.name not in ("hydra", "job_logging")
+)
+
+
+def composed(name, *overrides):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose(
+            name, [*overrides, "run_dir=run"] if name == "train" else [*overrides, "ckpt=a", "input=b", "output=c"]
+        )
+    return plain(config, TRAIN if name == "train" else PREDICT)
+
+
+def test_the_groups_are_all_tested():
+    assert {choice.split("=")[0] for choice in CHOICES} == {path.name for path in CONF.iterdir() if path.is_dir()} - {
+        "hydra"
+    }
+    assert len(CHOICES) > 25
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_every_choice_composes_and_builds(choice, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    options = composed("train", choice, "dataset.root=data")
+    size = input_size(options["transform"]["size"])
+    # no weights here, and a thin network: what is tested is that the options fit
+    thin = options["model"] | {
+        "weights": None,
+        "freeze": "none",
+        "width": 1 / 16,
+        "head": options["model"]["head"] | {"channels": 8},
+    }
+    classifier = models.build_classifier(thin, ["a", "b"], size)
+    optimizer = build(options["optimizer"], "optimizer", _partial_=True)(list(classifier.parameters()))
+    assert isinstance(optimizer, torch.optim.Optimizer)
+    if options["scheduler"]:
+        scheduler = build(options["scheduler"], "scheduler", _partial_=True)(
+            optimizer, total_steps=10, steps_per_epoch=5
+        )
+        assert isinstance(scheduler, torch.optim.lr_scheduler.LRScheduler)
+    if options["transform"]["train"]:
+        build(options["transform"]["train"] | {"size": list(size)}, "transform")
+    for name, callback in options["callbacks"].items():
+        build(callback, name)
+    for name, logger in options["logger"].items():
+        pytest.importorskip(
+            name if name != "csv" else "pytorch_lightning", reason=f"the optional logger {name} is not installed"
+        )
+        build(logger, f"logger={name}")
+    freezing = models.build_trunk(options["model"]["trunk"], 1 / 16)
+    from camexp.models.trunks import freeze
+
+    freeze(freezing, options["model"]["freeze"])
+
+
+def test_caltech256_is_the_recipe():
+    options = composed("train", "dataset=caltech256")
+    assert options["model"] == {
+        "trunk": "vgg19", "width": 1.0, "weights": "imagenet", "freeze": "trunk",
+        "head": {"channels": 1024, "dropout": 0.5, "bias": False, "init_std": 0.01, "l2": 0.01},
+    }  # fmt: skip
+    assert (options["batch_size"], options["trainer"]["max_epochs"], options["transform"]["size"]) == (32, 25, 224)
+    assert (options["optimizer"]["_target_"], options["optimizer"]["lr"]) == ("torch.optim.Adam", 1e-3)
+    assert options["optimizer"]["betas"][0] == 0.5
+    assert options["scheduler"] == {}
+    assert options["checkpoint"]["every_n_steps"] == options["trainer"]["check_every_n_steps"] == 100
+    assert options["trainer"]["log_every_n_steps"] == 10
+    assert composed("train", "experiment=recipe")["split"]["all"] is True
+
+
+def test_the_data_sets_own_defaults_give_way_to_the_command_line():
+    options = composed("train", "model=vgg16", "model.width=0.5", "trainer.max_epochs=3")
+    assert (options["model"]["trunk"], options["model"]["width"], options["trainer"]["max_epochs"]) == ("vgg16", 0.5, 3)
+    assert composed("train")["model"]["trunk"] == "vgg19_bn"
+
+
+def test_every_key_of_the_root_configs_is_explained():
+    for name in ("train", "predict"):
+        for line in Path(CONF / f"{name}.yaml").read_text().split("\nhydra:")[0].splitlines():
+            key, _, comment = line.partition("#")
+            if (
+                key.strip()
+                and not key.lstrip().startswith("-")
+                and not key.rstrip().endswith(":")
+                and "run_dir" not in key
+                and "output" not in key
+            ):
+                assert comment or "alpha" in key, line
+
+
+def test_the_composed_config_is_yaml(tmp_path):
+    assert OmegaConf.create(composed("predict"))
