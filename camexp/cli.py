@@ -114,8 +114,7 @@ def run(main: Callable[[], Any]) -> None:
     except Exception as error:
         if debug:
             raise
-        log.debug("where it happened:", exc_info=error)  # for the log file
-        _fail(sentence(error))
+        _fail(sentence(error), error)
 
 
 class _WithoutHydrasLine:
@@ -131,9 +130,10 @@ class _WithoutHydrasLine:
         return len(text) if text.startswith("Error executing job with overrides") else self._stream.write(text)
 
 
-def _fail(message: str) -> NoReturn:
+def _fail(message: str, error: BaseException) -> NoReturn:
     if any(isinstance(handler, ConsoleHandler) for handler in logging.getLogger().handlers):
         log.error(f"error: {message}")
+        log.debug("where it happened:", exc_info=error)  # for the log file
     else:  # the configuration could not be composed, so nothing was set up yet
         print(f"error: {message}", file=sys.stderr, flush=True)
     sys.exit(1)
