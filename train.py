@@ -12,7 +12,7 @@ def main(config: DictConfig) -> float:
     from camexp import data, models, training
 
     options = training.read_options(config)
-    devices = training.accelerator(options["trainer"]["gpus"])
+    devices = training.accelerator(options["trainer"]["gpus"], options["trainer"]["cpu_processes"])
     training.seed_everything(options["seed"], workers=True, verbose=False)
 
     images = data.build_images(options["dataset"], options["run_dir"])

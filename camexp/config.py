@@ -43,6 +43,7 @@ TRAIN = {
     "num_workers": Number(0, 256, optional=True),
     "trainer.max_epochs": Number(1, BIG, optional=True),
     "trainer.max_steps": Number(1, BIG, optional=True),
+    "trainer.cpu_processes": Number(1, 256),
     "trainer.num_nodes": Number(1, 4096),
     "trainer.check_every_n_steps": Number(1, BIG, optional=True),
     "trainer.log_every_n_steps": Number(1, BIG),

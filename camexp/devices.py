@@ -13,12 +13,15 @@ from camexp.errors import UserError
 Gpus = int | Sequence[int] | None
 
 
-def accelerator(gpus: Gpus, available: int | None = None, option: str = "trainer.gpus") -> dict[str, Any]:
+def accelerator(
+    gpus: Gpus, cpu_processes: int = 1, available: int | None = None, option: str = "trainer.gpus"
+) -> dict[str, Any]:
     """``accelerator``, ``devices`` and ``strategy`` for Lightning's Trainer.
 
     Args:
         gpus: ``None`` takes whatever is there (every GPU, else the CPU), ``0`` the CPU, a number that
             many GPUs, a list those GPUs.
+        cpu_processes: how many processes share the work on a CPU.
         available: how many GPUs there are; default: ask.
         option: what the user called it, for the error's sentence.
 
@@ -46,7 +49,7 @@ def accelerator(gpus: Gpus, available: int | None = None, option: str = "trainer
             f"take {option}=0 for the CPU, or {option}=null for whatever is there"
         )
     if wanted == 0:
-        return {"accelerator": "cpu", "devices": 1, "strategy": "auto"}
+        return {"accelerator": "cpu", "devices": cpu_processes, "strategy": "ddp" if cpu_processes > 1 else "auto"}
     devices = gpus if isinstance(gpus, int) else list(gpus)
     return {"accelerator": "gpu", "devices": devices, "strategy": "ddp" if wanted > 1 else "auto"}
 

@@ -7,6 +7,7 @@ the scripts' ``hydra/job_logging`` gives that logger a console and a file.
 from __future__ import annotations
 
 import logging
+import os
 import sys
 
 log = logging.getLogger("camexp")
@@ -16,6 +17,8 @@ class ConsoleHandler(logging.Handler):
     """Prints, errors to stderr; looks up the streams each time, so that a live progress bar can step aside."""
 
     def emit(self, record: logging.LogRecord) -> None:
+        if record.levelno < logging.ERROR and os.environ.get("LOCAL_RANK", "0") != "0":
+            return  # of several training processes one speaks
         try:
             stream = sys.stderr if record.levelno >= logging.ERROR else sys.stdout
             print(self.format(record), file=stream, flush=True)

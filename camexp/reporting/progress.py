@@ -52,16 +52,15 @@ class Progress:
     def __enter__(self) -> Progress:
         self._start = self._last_line = time.monotonic()
         if sys.stdout.isatty():
-            from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+            from rich.progress import BarColumn, TextColumn
             from rich.progress import Progress as RichProgress
+            from rich.table import Column
 
-            self._bar = RichProgress(
-                TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
-                console=Console(), transient=True,
-            )  # fmt: skip
+            # the text may take a second line: on a narrow terminal nothing of it is cut off
+            text = TextColumn("{task.description}", table_column=Column(ratio=1, overflow="fold"))
+            self._bar = RichProgress(BarColumn(bar_width=12), text, transient=True, expand=True)
             self._bar.start()
-            self._task = self._bar.add_task(self.what, total=self.total, rate="")
+            self._task = self._bar.add_task(self.what, total=self.total)
         return self
 
     def advance(self, count: int, note: str = "") -> None:
@@ -70,15 +69,16 @@ class Progress:
         self.note = note
         now = time.monotonic()
         if self._bar is not None:
-            self._bar.update(self._task, completed=self.done, rate=self._rate(now))
+            self._bar.update(self._task, completed=self.done, description=self._line(now))
         elif now - self._last_line >= LINE_EVERY_SECONDS and self.done < self.total:
             self._last_line = now
-            self.say(f"{self.what}: {self.done}/{self.total} {self._rate(now)}")
+            self.say(self._line(now))
 
-    def _rate(self, now: float) -> str:
+    def _line(self, now: float) -> str:
         speed = self.done / max(now - self._start, 1e-9)
         left = f", {duration((self.total - self.done) / speed)} left" if speed > 0 else ""
-        return f"{self.unit}, {speed:.1f} {self.unit}/s{left}{self.note and ', ' + self.note}"
+        rate = f"{speed:.1f} {self.unit}/s{left}{self.note and ', ' + self.note}"
+        return f"{self.what}: {self.done}/{self.total} {self.unit}, {rate}"
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

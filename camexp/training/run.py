@@ -45,6 +45,7 @@ def read_options(config: DictConfig) -> dict[str, Any]:
         logging.getLogger(name).setLevel(logging.WARNING)  # which GPUs there are and tips are no news
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")  # frozen layers are
+    warnings.filterwarnings("ignore", message=".*sync_dist=True.*")  # torchmetrics have summed them already
     warnings.filterwarnings("ignore", message=".*treespec.*")
     warnings.filterwarnings("ignore", message=".*number of training batches.*smaller than the logging interval.*")
     return options

@@ -206,6 +206,19 @@ def test_a_sweep_gives_each_job_its_folder(script, colours, tmp_path):
 
 
 @pytest.mark.slow
+def test_two_processes_share_a_run(colours, tmp_path):
+    done = run_process("train.py", "dataset=imagefolder", f"dataset.root={colours}", *TINY, "trainer=ddp_cpu",
+                       "checkpoint.every_n_steps=3", "hydra.run.dir=run", cwd=tmp_path)  # fmt: skip
+    assert done.code == 0, done.err
+    assert done.out.count("24 images of 3 classes") == 1  # one of them speaks
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()].count("run") == 1
+    summary = json.loads((tmp_path / "run/summary.json").read_text())
+    assert (summary["devices"], summary["steps"]) == (2, 6)
+    assert summary["final"]["val/accuracy"] == pytest.approx(accuracy_by_hand(tmp_path / "run", "last"))
+    assert {"best.ckpt", "last.ckpt", "step_000003.ckpt"} <= {path.name for path in (tmp_path / "run/checkpoints").iterdir()}
+
+
+@pytest.mark.slow
 def test_ctrl_c_keeps_the_last_state(colours, tmp_path):
     command = [sys.executable, str(ROOT / "train.py"), "dataset=imagefolder", f"dataset.root={colours}", *TINY,
                "trainer.max_epochs=100000", "checkpoint.every_n_steps=20", "hydra.run.dir=run"]  # fmt: skip
