@@ -31,12 +31,11 @@ def fit(text: str, size: int, width: int) -> str:
     'a-very…-class'
     """
     letters = font(size)
-    if letters.getlength(text) <= width:
-        return text
-    keep = len(text) - 1
-    while keep > 1 and letters.getlength(text[: (keep + 1) // 2] + "…" + text[-(keep // 2) :]) > width:
+    cut, keep = text, len(text)
+    while keep > 0 and letters.getlength(cut) > width:
         keep -= 1
-    return text[: (keep + 1) // 2] + "…" + text[-(keep // 2) :]
+        cut = text[: (keep + 1) // 2] + "…" + text[len(text) - keep // 2 :]
+    return cut
 
 
 def scaled(image: Image.Image, side: int) -> Image.Image:

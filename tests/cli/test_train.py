@@ -215,7 +215,9 @@ def test_two_processes_share_a_run(colours, tmp_path):
     summary = json.loads((tmp_path / "run/summary.json").read_text())
     assert (summary["devices"], summary["steps"]) == (2, 6)
     assert summary["final"]["val/accuracy"] == pytest.approx(accuracy_by_hand(tmp_path / "run", "last"))
-    assert {"best.ckpt", "last.ckpt", "step_000003.ckpt"} <= {path.name for path in (tmp_path / "run/checkpoints").iterdir()}
+    assert {"best.ckpt", "last.ckpt", "step_000003.ckpt"} <= {
+        path.name for path in (tmp_path / "run/checkpoints").iterdir()
+    }
 
 
 @pytest.mark.slow
