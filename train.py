@@ -24,7 +24,7 @@ def main(config: DictConfig) -> float:
     size = data.input_size(options["transform"]["size"])
     classifier = models.build_classifier(options["model"], images.classes, size)
     datamodule = training.build_datamodule(options, images, split, classifier, devices)
-    module = training.build_module(options, classifier)
+    module = training.build_module(options, classifier, datamodule.steps_per_epoch)
     trainer = training.build_trainer(options, devices, datamodule, classifier)
 
     seconds = training.fit(trainer, module, datamodule, options)

@@ -16,19 +16,8 @@ from camexp.reporting.console import ConsoleHandler, log
 
 # Options whose value is a path or a class name, in which any letter may stand.
 VERBATIM = frozenset(
-    [
-        "ckpt",
-        "input",
-        "output",
-        "label",
-        "dataset.root",
-        "dataset.url",
-        "inspect.image",
-        "inspect.label",
-        "model.weights",
-        "hydra.run.dir",
-        "hydra.sweep.dir",
-    ]
+    "ckpt input output label dataset.root dataset.classes dataset.url inspect.image inspect.label "  # noqa: SIM905
+    "model.weights hydra.run.dir hydra.sweep.dir".split()
 )
 _OVERRIDE = re.compile(r"(\+{0,2}[\w./]+)=(.*)", re.DOTALL)
 
@@ -37,48 +26,69 @@ def quote_paths(arguments: Sequence[str]) -> list[str]:
     """Arguments whose paths and class names Hydra's grammar takes as they are.
 
     Hydra reads ``=``, commas, spaces, brackets and quotes in a value as its own. Values that name an
-    existing file, and all others but lists (``[a,b]``), ``null`` and what is quoted already, are quoted
-    here. In a multirun a comma goes on separating the values of a sweep.
+    existing file, the elements of lists (``[a,b]``), and all others but ``null`` and what is quoted already,
+    are quoted here. In a multirun a comma goes on separating the values of a sweep.
 
     >>> quote_paths(["ckpt=lr=0.1,b/best (1).ckpt", "label=[duck,llama]", "seed=1"])
-    ["ckpt='lr=0.1,b/best (1).ckpt'", 'label=[duck,llama]', 'seed=1']
+    ["ckpt='lr=0.1,b/best (1).ckpt'", "label=['duck','llama']", 'seed=1']
     """
     multirun = any(argument in ("-m", "--multirun") for argument in arguments)
     quoted = []
     for argument in arguments:
         match = _OVERRIDE.fullmatch(argument)
-        if match and match[1].lstrip("+") in VERBATIM:
+        counted = match and match[1].endswith("dataset.classes") and match[2].isdecimal()
+        if match and match[1].lstrip("+") in VERBATIM and not counted:
             argument = f"{match[1]}={_quote_value(match[2], multirun)}"
         quoted.append(argument)
     return quoted
 
 
-def _quote_value(value: str, multirun: bool) -> str:
+def _quote_value(value: str, multirun: bool = False) -> str:
     if _exists(value):
         return _quote(value.replace("${", "\\${"))
+    if multirun and re.fullmatch(r"\w+\(.*\)", value):
+        return value
+    if multirun and len(parts := _split(value)) > 1:
+        return ",".join(_quote_value(part.strip()) for part in parts)
     if value in ("null", "???") or re.fullmatch(r"""'.*'|".*\"""", value, re.DOTALL):
         return value
-    if value.startswith("[") and value.endswith("]"):
+    if _is_list(value):
         return _quote_list(value)
-    if multirun and ("," in value or re.fullmatch(r"\w+\(.*\)", value)):
-        return (
-            ",".join(part if _quoted(part) else _quote(part) for part in value.split(","))
-            if "(" not in value
-            else value
-        )
-    return _quote(value)
+    # a name may hold ${; only what names a resolver, as ${now:…}, is an interpolation
+    return _quote(re.sub(r"\$\{(?![\w.]+:)", r"\\${", value))
 
 
 def _quote_list(value: str) -> str:
-    """A list stays one; its elements are quoted where Hydra could not read them."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
+    """A list stays one; its elements, lists again or texts, are quoted."""
+    elements = [part.strip() for part in _split(value[1:-1])]
+    return (
+        "["
+        + ",".join(_quote_list(one) if _is_list(one) else one if _quoted(one) else _quote(one) for one in elements)
+        + "]"
+    )
 
-    try:
-        OverridesParser.create().parse_override(f"key={value}")
-        return value
-    except HydraException:
-        return "[" + ",".join(part if _quoted(part) else _quote(part) for part in value[1:-1].split(",")) + "]"
+
+def _split(text: str) -> list[str]:
+    """At the commas that stand in no quotes and no brackets."""
+    parts, depth, quote, escaped = [""], 0, "", False
+    for letter in text:
+        if escaped:
+            parts[-1], escaped = parts[-1] + letter, False
+            continue
+        escaped = letter == "\\" and bool(quote)
+        if not quote and letter == "," and not depth:
+            parts.append("")
+            continue
+        if letter in "'\"" and letter == (quote or letter) and (quote or not parts[-1].strip()):
+            quote = "" if quote else letter
+        elif not quote:
+            depth += (letter == "[") - (letter == "]")
+        parts[-1] += letter
+    return parts if text.strip() else []
+
+
+def _is_list(value: str) -> bool:
+    return value.startswith("[") and value.endswith("]")
 
 
 def _exists(value: str) -> bool:

@@ -52,7 +52,7 @@ TRAIN = {
     "checkpoint.keep": Number(1, BIG, optional=True),
     "inspect.every_n_steps": Number(0, BIG),
     "inspect.alpha": Number(0, 1, whole=False),
-    "optimizer.lr": Number(1e-12, 1e3, whole=False, optional=True),
+    "optimizer.lr": Number(1e-12, 1e3, whole=False),
     "model.width": Number(1e-3, 8, whole=False),
     "dataset.max_skipped": Number(0, 1, whole=False),
 }
@@ -61,6 +61,7 @@ PREDICT = {
     "num_workers": Number(0, 256, optional=True),
     "alpha": Number(0, 1, whole=False),
     "montage.images": Number(0, 100),
+    "montage.tile": Number(32, 2000),
 }
 CHOICES = {
     "command": ("train", "classes"),
@@ -78,6 +79,8 @@ CHOICES = {
     ),
 }
 FLAGS = (
+    "overlays",
+    "model.head.bias",
     "debug",
     "dataset.check",
     "dataset.download",
@@ -100,7 +103,17 @@ def plain(config: DictConfig, numbers: Mapping[str, Number]) -> dict[str, Any]:
     if missing:
         raise UserError(f"{missing[0]} is not given: add {missing[0]}=…")
     values: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    for option in ("output", "hydra.run.dir", "ckpt"):
+        if option in values and not values[option]:
+            raise UserError(f"{option}= is empty: give a path")
+    for option in (*numbers, *FLAGS):
+        section = option.rpartition(".")[0]
+        node = look_up(values, section) if section else values
+        if section and section.split(".")[0] in values and not isinstance(node, Mapping):
+            raise UserError(f"{section}={node} replaces a whole section: set one of its keys, as {option}=…")
     for option, number in numbers.items():
+        if "." in option and not isinstance(look_up(values, option.rpartition(".")[0]), Mapping):
+            continue
         number.check(option, look_up(values, option))
     for option, choices in CHOICES.items():
         value = look_up(values, option)

@@ -38,7 +38,7 @@ def accelerator(
         if there == 0 and available is None and torch.backends.mps.is_available():
             return {"accelerator": "mps", "devices": 1, "strategy": "auto"}
         gpus = there
-    if isinstance(gpus, bool) or not (isinstance(gpus, int) or _are_indices(gpus)):
+    if isinstance(gpus, bool) or not ((isinstance(gpus, int) and gpus >= 0) or _are_indices(gpus)):
         raise UserError(f"{option}={gpus} is not a number of GPUs: expected null, 0, 1, 2 … or a list as [0,1]")
     wanted = gpus if isinstance(gpus, int) else len(gpus)
     highest = gpus - 1 if isinstance(gpus, int) else max(gpus)

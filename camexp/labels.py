@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral
+from typing import Any
 
 from camexp.errors import UserError, nearest
 
@@ -29,9 +31,23 @@ def resolve_label(label: LabelLike, classes: Sequence[str], option: str = "label
     if isinstance(label, str):
         if label in classes:
             return classes.index(label)
-        if not label.strip().isdigit():
+        if not label.strip().isdecimal():
             raise UserError(f"{option}={label} is not a class of this model: {nearest(label, classes)}")
+    elif not isinstance(label, Integral) or isinstance(label, bool):
+        raise UserError(f"{option}={label} is neither a class name nor a number from 0 to {len(classes) - 1}")
     index = int(label)
     if not 0 <= index < len(classes):
         raise UserError(f"{option}={label} is not a label of this model: expected 0 to {len(classes) - 1}")
     return index
+
+
+def as_typed(label: Any) -> Any:
+    """Labels from the command line, where ``7`` may be a folder's name as well as a number: whole numbers become
+    texts, in lists too, so that :func:`resolve_label` looks for the name first.
+
+    >>> as_typed([7, ["llama", 0]])
+    ['7', ['llama', '0']]
+    """
+    if isinstance(label, (list, tuple)):
+        return [as_typed(one) for one in label]
+    return str(label) if isinstance(label, int) and not isinstance(label, bool) else label

@@ -60,9 +60,6 @@ def test_every_choice_composes_and_builds(choice, tmp_path, monkeypatch):
     for name, callback in options["callbacks"].items():
         build(callback, name)
     for name, logger in options["logger"].items():
-        pytest.importorskip(
-            name if name != "csv" else "pytorch_lightning", reason=f"the optional logger {name} is not installed"
-        )
         build(logger, f"logger={name}")
     freezing = models.build_trunk(options["model"]["trunk"], 1 / 16)
     from camexp.models.trunks import freeze

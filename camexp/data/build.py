@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from camexp.config import build
-from camexp.data.decodable import drop_undecodable
+from camexp.data.decodable import find_undecodable, without
 from camexp.data.imageset import ImageSet
 from camexp.files import write_csv
 from camexp.reporting.console import log
@@ -30,11 +30,12 @@ def build_images(dataset: Mapping[str, Any], run_folder: str | None = None) -> I
     left_out = f", {images.left_out} other files left out" if images.left_out else ""
     log.info(f"{len(images)} images of {len(images.classes)} classes in {images.root}{left_out}")
     if dataset["check"]:
-        images, skipped = drop_undecodable(images, dataset["max_skipped"])
+        skipped = find_undecodable(images)
         if skipped:
             where = ""
             if run_folder is not None:
                 write_csv(Path(run_folder, "skipped.csv"), ("path", "reason"), skipped)
                 where = f", listed in {Path(run_folder, 'skipped.csv')}"
             log.info(f"skipped {len(skipped)} file{'s' * (len(skipped) > 1)} that cannot be decoded{where}")
+        images = without(images, skipped, dataset["max_skipped"])
     return images

@@ -63,7 +63,7 @@ def find_caltech101(root: str | None, extensions: Sequence[str] | None = None) -
 
 
 def _given(root: str | None) -> Path:
-    if root is None:
+    if not root:
         raise UserError("dataset.root is not given: add dataset.root=DIR, the folder to download into")
     return Path(root).expanduser()
 

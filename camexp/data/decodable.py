@@ -18,23 +18,27 @@ from camexp.reporting.progress import Progress
 Skipped = tuple[Path, str]
 
 
-def drop_undecodable(images: ImageSet, max_skipped: float) -> tuple[ImageSet, list[Skipped]]:
-    """The data set without the files that cannot be decoded, and those files with their reasons.
+def find_undecodable(images: ImageSet) -> list[Skipped]:
+    """The files that cannot be decoded, with the reasons.
 
-    Every file is decoded in full, in threads. What was found is remembered under the user's cache
+    Every file is decoded in full, in threads. Which ones could be is remembered under the user's cache
     folder by size and time of change, so that the next run on the same files need not look again.
+    """
+    reasons = _reasons(images.paths, images.root)
+    return [(path, reason) for path, reason in zip(images.paths, reasons, strict=True) if reason]
+
+
+def without(images: ImageSet, skipped: Sequence[Skipped], max_skipped: float) -> ImageSet:
+    """The data set less the skipped files.
 
     Args:
         images: the data set.
+        skipped: what cannot be decoded.
         max_skipped: the share of files, in [0, 1], that may be left out.
 
     Raises:
         UserError: more than that share, or a class of which nothing is left.
     """
-    if not 0 <= max_skipped <= 1:
-        raise UserError(f"dataset.max_skipped={max_skipped} is out of range: expected a share from 0 to 1")
-    reasons = _reasons(images.paths, images.root)
-    skipped = [(path, reason) for path, reason in zip(images.paths, reasons, strict=True) if reason]
     if len(skipped) > max_skipped * len(images):
         path, reason = skipped[0]
         raise UserError(
@@ -42,17 +46,18 @@ def drop_undecodable(images: ImageSet, max_skipped: float) -> tuple[ImageSet, li
             f"(the first is {path}: {reason}), more than dataset.max_skipped={max_skipped:g} allows: "
             "mend them or raise it"
         )
-    kept = images.take([index for index, reason in enumerate(reasons) if not reason])
+    gone = {path for path, _ in skipped}
+    kept = images.take([index for index, path in enumerate(images.paths) if path not in gone])
     bare = [name for name, count in zip(kept.classes, kept.count(), strict=True) if not count]
     if bare:
         raise UserError(f"dataset.root={images.root}: no image of the class {bare[0]} can be decoded")
-    return kept, skipped
+    return kept
 
 
 def _reasons(paths: Sequence[Path], root: Path) -> list[str]:
     """Why each file cannot be decoded; an empty text where it can."""
     memory = _memory(root)
-    known = _remembered(memory)
+    known = dict.fromkeys(_remembered(memory), "")
     identities = [_identity(path) for path in paths]
     new = [index for index, identity in enumerate(identities) if identity not in known]
     if new:
@@ -64,7 +69,8 @@ def _reasons(paths: Sequence[Path], root: Path) -> list[str]:
                     progress.advance(1)
         finally:
             pool.shutdown(cancel_futures=True)  # Ctrl-C need not wait for a hundred thousand files
-        _remember(memory, {identity: known[identity] for identity in identities})
+        # a failure is looked at again: it may have been the network's or the rights', not the file's
+        _remember(memory, [identity for identity in identities if not known[identity]])
     return [known[identity] for identity in identities]
 
 
@@ -90,17 +96,17 @@ def _memory(root: Path) -> Path:
     return Path(cache, "camexp", "decodable", f"{name}.json")
 
 
-def _remembered(memory: Path) -> dict[str, str]:
+def _remembered(memory: Path) -> list[str]:
     try:
         content = json.loads(memory.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
+        return []
+    return content if isinstance(content, list) and all(isinstance(one, str) for one in content) else []
 
 
-def _remember(memory: Path, known: dict[str, str]) -> None:
+def _remember(memory: Path, decodable: list[str]) -> None:
     try:
         with replacing(memory) as temporary:
-            temporary.write_text(json.dumps(known), encoding="utf-8")
+            temporary.write_text(json.dumps(decodable), encoding="utf-8")
     except OSError:
         pass  # a read-only home only means looking again next time

@@ -1,4 +1,4 @@
-"""Fetch a published archive, check it, unpack it; or leave nothing behind."""
+"""Fetch a published archive, check it and unpack it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from camexp.errors import UserError
 def download_archive(root: Path, name: str, url: str, md5: str) -> Path:
     """The folder ``root/name`` from a tar archive that holds it; nothing is done where it exists.
 
-    The archive is kept only until it is unpacked. Members that would land outside the folder (``../``,
+    A fetched archive is kept only until it is unpacked; one that was there before stays. Members that would
+    land outside the folder (``../``,
     absolute paths, links, devices) end the unpacking.
 
     Raises:
@@ -26,7 +27,8 @@ def download_archive(root: Path, name: str, url: str, md5: str) -> Path:
     archive = root / f"{name}.tar"
     try:
         root.mkdir(parents=True, exist_ok=True)
-        if not (archive.is_file() and _md5(archive) == md5):
+        fetched = not (archive.is_file() and _md5(archive) == md5)
+        if fetched:
             _fetch(url, archive, md5)
         with tempfile.TemporaryDirectory(dir=root, prefix=".unpacking-") as unpacking:
             with tarfile.open(archive) as tar:
@@ -40,7 +42,8 @@ def download_archive(root: Path, name: str, url: str, md5: str) -> Path:
             f"dataset.download=true failed ({error}): bring {url} as {archive} yourself, "
             f"or unpack it and give dataset.root=DIR, the folder that holds {name}"
         ) from error
-    archive.unlink()
+    if fetched:
+        archive.unlink()
     return target
 
 
@@ -50,13 +53,17 @@ def _fetch(url: str, archive: Path, md5: str) -> None:
     from camexp.reporting.progress import Progress
 
     partial = archive.with_name(archive.name + ".part")
-    with urllib.request.urlopen(url, timeout=60) as response, partial.open("wb") as file:
-        size = int(response.headers.get("Content-Length") or 0)
-        with Progress("downloading", total=max(size >> 20, 1), unit="MiB") as progress:
-            while chunk := response.read(1 << 20):
-                file.write(chunk)
-                progress.advance(1)
-    found = _md5(partial)
+    try:
+        with urllib.request.urlopen(url, timeout=60) as response, partial.open("wb") as file:
+            size = int(response.headers.get("Content-Length") or 0)
+            with Progress("downloading", total=max(size >> 20, 1), unit="MiB") as progress:
+                while chunk := response.read(1 << 20):
+                    file.write(chunk)
+                    progress.advance(1)
+        found = _md5(partial)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
     if found != md5:
         partial.unlink()
         raise UserError(f"dataset.download: {url} came with MD5 {found}, expected {md5}: try again")

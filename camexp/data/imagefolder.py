@@ -28,7 +28,7 @@ def find_imagefolder(root: str | None, extensions: Sequence[str] | None = None) 
 
 def existing_folder(root: str | None) -> Path:
     """``dataset.root`` as a path, met at the door."""
-    if root is None:
+    if not root:
         raise UserError("dataset.root is not given: add dataset.root=DIR, a folder with one sub-folder a class")
     folder = Path(root).expanduser()
     if not folder.is_dir():

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from camexp.errors import UserError
-from camexp.labels import resolve_label
+from camexp.labels import as_typed, resolve_label
 
 
 @dataclass(frozen=True)
@@ -46,13 +46,14 @@ class ImageSet:
         """The data set limited to some classes, renumbered in their own order.
 
         Args:
-            wanted: the first so many classes, or a list of names or labels.
+            wanted: the first so many classes, or a list of names or labels (names come first: a folder may be
+                called ``7``).
 
         Raises:
             UserError: an unknown class, one twice, or fewer than two.
         """
-        if isinstance(wanted, int):
-            if not 2 <= wanted <= len(self.classes):
+        if isinstance(wanted, (int, float)):
+            if isinstance(wanted, (bool, float)) or not 2 <= wanted <= len(self.classes):
                 raise UserError(
                     f"dataset.classes={wanted} is out of range: expected 2 to {len(self.classes)}, or names"
                 )
@@ -60,7 +61,7 @@ class ImageSet:
         else:
             if isinstance(wanted, str):
                 wanted = [wanted]
-            chosen = sorted(resolve_label(label, self.classes, "dataset.classes") for label in wanted)
+            chosen = sorted(resolve_label(label, self.classes, "dataset.classes") for label in as_typed(wanted))
             if len(set(chosen)) != len(chosen) or len(chosen) < 2:
                 raise UserError(f"dataset.classes={list(wanted)} must name at least two classes, each once")
         new = {old: label for label, old in enumerate(chosen)}

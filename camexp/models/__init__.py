@@ -1,5 +1,8 @@
 """Trunk + head = CAMClassifier, and where its weights come from. Pure torch."""
 
+import importlib
+import pkgutil
+
 from camexp.models.build import build_classifier
 from camexp.models.checkpoint import describe, load
 from camexp.models.classifier import CAMClassifier, CAMResult
@@ -20,3 +23,7 @@ __all__ = [
     "load",
     "load_weights",
 ]
+
+# every file here is imported, so that a backbone in a file of its own is known without being listed
+for _module in pkgutil.iter_modules(__path__, f"{__name__}."):
+    importlib.import_module(_module.name)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
@@ -126,7 +127,7 @@ class CAMClassifier(nn.Module):
         >>> model.explain(batch, labels=[["a"], ["f"]]).labels.tolist()
         [[0], [5]]
         """
-        activations = self.activations(images.to(self.device))
+        activations = self.activations(images.to(self.device, self.head.linear.weight.dtype))
         logits = self.head(activations).float()
         chosen = self._choose(labels, logits)
         weights = self.head.linear.weight
@@ -136,7 +137,7 @@ class CAMClassifier(nn.Module):
     def _choose(self, labels: LabelsLike, logits: Tensor) -> Tensor:
         """``labels`` as indices ``(B, K)`` on the logits' device."""
         batch, count = logits.shape
-        if isinstance(labels, Tensor):
+        if isinstance(labels, (Tensor, np.ndarray, np.generic)):
             labels = labels.tolist()
         if labels == "all":
             return torch.arange(count, device=logits.device).expand(batch, count)
@@ -144,7 +145,7 @@ class CAMClassifier(nn.Module):
             return logits.argmax(1, keepdim=True)
         if isinstance(labels, str) and labels not in self.classes and re.fullmatch("top[1-9][0-9]*", labels):
             return logits.topk(min(int(labels[3:]), count), dim=1).indices
-        if isinstance(labels, (str, int)):
+        if not isinstance(labels, Sequence) or isinstance(labels, str):
             labels = [labels]
         if any(isinstance(label, (list, tuple)) for label in labels):
             rows = [list(row) if isinstance(row, (list, tuple)) else [row] for row in labels]

@@ -11,6 +11,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from camexp.rgb import upright_rgb
+
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -32,8 +34,8 @@ class Preprocessing:
     std: Sequence[float] = IMAGENET_STD
 
     def resize(self, image: Image.Image) -> Image.Image:
-        """The image, RGB, at ``size`` (bilinear, antialiased where it shrinks)."""
-        image = image if image.mode == "RGB" else image.convert("RGB")
+        """The image, upright and RGB, at ``size`` (bilinear, antialiased where it shrinks)."""
+        image = upright_rgb(image)
         if self.size is None or image.size == self.size[::-1]:
             return image
         return image.resize(self.size[::-1], Image.Resampling.BILINEAR)

@@ -146,12 +146,19 @@ def _download(name: str) -> dict[str, Tensor]:
     weights = get_model_weights(name).IMAGENET1K_V1  # type: ignore[attr-defined]
     folder = Path(torch.hub.get_dir()) / "checkpoints"
     file = weights.url.rsplit("/", 1)[-1]
+    kept = folder / file
     try:
-        state = weights.get_state_dict(progress=True, check_hash=True)
-    except (OSError, RuntimeError) as error:  # no network, or a file cut short
+        # weights_only: a file that already lies in the cache is not checked against its hash
+        state = weights.get_state_dict(progress=True, check_hash=True, weights_only=True)
+    except OSError as error:  # no network, a full disk
         raise UserError(
-            f"model.weights=imagenet could not download {weights.url} ({error}): bring the file {file} "
+            f"model.weights=imagenet could not download {weights.url} ({reason(error)}): bring the file {file} "
             f"and put it into {folder}, or give its path as model.weights=PATH, "
             "or train from scratch with model.weights=null model.freeze=none"
+        ) from error
+    except Exception as error:  # torch raises a dozen kinds, all of which mean the same to a user
+        raise UserError(
+            f"model.weights=imagenet: {kept} is not torchvision's file ({reason(error)}): "
+            f"remove it, or bring {weights.url}"
         ) from error
     return {key.removeprefix("features."): value for key, value in state.items() if key.startswith("features.")}

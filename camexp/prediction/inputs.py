@@ -27,7 +27,9 @@ def find_inputs(given: str | Sequence[str]) -> list[Path]:
         UserError: something that does not exist, or no image at all.
     """
     found: list[Path] = []
-    for one in [given] if isinstance(given, str) else given:
+    for one in given if isinstance(given, list) else [given]:
+        if one is None or not str(one):
+            raise UserError("input= is empty: give an image, a folder of images, a glob, or a list")
         path = Path(str(one)).expanduser()
         if path.is_dir():
             inside = [file for file in walk(path) if file.suffix.lower() in image_extensions()]
@@ -60,10 +62,18 @@ def unique_names(paths: Sequence[Path]) -> list[str]:
             lambda path: "_".join(part for part in path.parts if part not in ("/", "..")))  # fmt: skip
     for way in ways:
         names = _improve(names, [way(path) for path in paths])
+    return distinct([file_name(name) for name in names])
+
+
+def distinct(names: Sequence[str]) -> list[str]:
+    """The names, numbered where one comes again.
+
+    >>> distinct(["a", "b", "A"])
+    ['a', 'b', 'A-2']
+    """
     taken: set[str] = set()
     result = []
     for name in names:
-        name = file_name(name)
         unique, number = name, 2
         while unique.casefold() in taken:  # some file systems know no difference of case
             unique, number = f"{name}-{number}", number + 1

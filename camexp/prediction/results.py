@@ -18,10 +18,11 @@ from camexp.cam.boxes import Box, box_from_map
 from camexp.cam.colour import overlay
 from camexp.cam.maps import upsample
 from camexp.files import replacing
-from camexp.prediction.inputs import file_name
+from camexp.reporting.console import log
 from camexp.reporting.figures import captioned, colour_bar, grid, scaled
 
 TOP = 5
+MATLAB_LIMIT = 2**31 - 1  # bytes of one variable in a .mat file of this version
 
 
 @dataclass(frozen=True)
@@ -55,14 +56,21 @@ class Explained:
         return upsample(torch.from_numpy(self.maps[number])[None, None], self.size)[0, 0].numpy()
 
 
-def write_results(image: Explained, name: str, folder: Path, options: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+def write_results(
+    image: Explained, name: str, class_files: Sequence[str], folder: Path, options: Mapping[str, Any]
+) -> list[tuple[Any, ...]]:
     """Write one image's files; returns its rows of ``predictions.csv``.
 
     One map at a time is held at the photograph's size, but for the arrays that are asked for.
     """
     rows = []
     arrays = options["mat"]["write"] or options["npz"]
-    keep = arrays and options["mat"]["upsampled"]
+    size = 4 * len(image.labels) * image.size[0] * image.size[1]
+    keep = arrays and options["mat"]["upsampled"] and size <= MATLAB_LIMIT
+    if arrays and options["mat"]["upsampled"] and not keep:
+        log.warning(
+            f"{image.path}: {size / 1e9:.1f} GB of upsampled maps are left out of {name}.mat: `maps` has them small"
+        )
     upsampled = np.empty((len(image.labels), *image.size), np.float32) if keep else None
     order = np.argsort(-image.probabilities, kind="stable")[:TOP]
     top = [value for label in order for value in (image.classes[label], _share(image.probabilities[label]))]
@@ -72,7 +80,7 @@ def write_results(image: Explained, name: str, folder: Path, options: Mapping[st
         if upsampled is not None:
             upsampled[number] = cam
         if options["overlays"]:
-            _write_overlay(image, cam, folder / "overlays" / f"{name}__{file_name(image.classes[label])}.png", options)
+            _write_overlay(image, cam, folder / "overlays" / f"{name}__{class_files[label]}.png", options)
         box: Box | tuple[None, ...] = box_from_map(cam) or (None,) * 4
         rows.append((image.path, image.classes[label], label, _share(image.probabilities[label]), *box, *top))
     if arrays:
@@ -82,7 +90,7 @@ def write_results(image: Explained, name: str, folder: Path, options: Mapping[st
                 savemat(temporary, content, appendmat=False, do_compression=False, oned_as="row")
         if options["npz"]:
             with replacing(folder / "maps" / f"{name}.npz") as temporary:
-                np.savez(temporary, **content)
+                np.savez(temporary, **{**content, "class_names": content["class_names"].astype(str)})
     return rows
 
 

@@ -18,10 +18,10 @@ from camexp.data.transforms import input_size
 from camexp.devices import accelerator, default_workers
 from camexp.errors import UserError
 from camexp.files import write_csv
-from camexp.labels import resolve_label
+from camexp.labels import as_typed, resolve_label
 from camexp.models import CAMClassifier, Preprocessing, load
 from camexp.prediction.batches import Picture, Unreadable, batches
-from camexp.prediction.inputs import unique_names
+from camexp.prediction.inputs import distinct, file_name, unique_names
 from camexp.prediction.results import HEADER, Explained, montage_row, write_montage, write_results
 from camexp.reporting.console import log
 from camexp.reporting.progress import Progress
@@ -53,9 +53,11 @@ def load_model(options: Options) -> CAMClassifier:
     devices = accelerator(options["gpus"], option="gpus")
     if devices["strategy"] == "ddp" and options["gpus"] is not None:
         raise UserError(f"gpus={options['gpus']}: predict uses one GPU, take gpus=1")
-    model = load(
-        Path(str(options["ckpt"])).expanduser(), {"gpu": "cuda"}.get(devices["accelerator"], devices["accelerator"])
-    )
+    place = devices["devices"][0] if isinstance(devices["devices"], list) else 0
+    device = f"cuda:{place}" if devices["accelerator"] == "gpu" else devices["accelerator"]
+    place = devices["devices"][0] if isinstance(devices["devices"], list) else 0
+    device = f"cuda:{place}" if devices["accelerator"] == "gpu" else devices["accelerator"]
+    model = load(Path(str(options["ckpt"])).expanduser(), device)
     if options["resize"] != "trained":
         old = model.preprocessing
         model.preprocessing = Preprocessing(options["resize"], old.mean, old.std)
@@ -71,7 +73,7 @@ def read_label(label: Any, classes: Sequence[str]) -> Any:
     several = isinstance(label, str) and (label in ("predicted", "all") or re.fullmatch("top[1-9][0-9]*", label))
     if several and label not in classes:
         return label
-    wanted = label if isinstance(label, list) else [label]
+    wanted = as_typed(label if isinstance(label, list) else [label])
     if not wanted:
         raise UserError("label=[] names no class: give predicted, top5, all, a class or a list of classes")
     return [resolve_label(one, classes) for one in wanted]
@@ -81,7 +83,7 @@ def predict(model: CAMClassifier, paths: Sequence[Path], options: Options) -> Ou
     """Explain every image and write its results; unreadable ones are skipped and told."""
     label = read_label(options["label"], model.classes)
     outcome = Outcome(Path(options["output"]))
-    names = unique_names(paths)
+    names, class_files = unique_names(paths), distinct([file_name(name) for name in model.classes])
     rows: dict[int, list[tuple[Any, ...]]] = {}
     pages = Montages(outcome, len(paths), options)
     workers = options["num_workers"]
@@ -95,13 +97,15 @@ def predict(model: CAMClassifier, paths: Sequence[Path], options: Options) -> Ou
                 progress.advance(1)
                 continue
             for picture, image in zip(batch, explain(model, batch, paths, label), strict=True):
-                rows[picture.place] = write_results(image, names[picture.place], outcome.folder, options)
+                rows[picture.place] = write_results(image, names[picture.place], class_files, outcome.folder, options)
                 pages.add(picture.place, image)
                 outcome.explained += 1
                 progress.advance(1)
     write_csv(outcome.folder / "predictions.csv", HEADER, (row for place in sorted(rows) for row in rows[place]))
+    skipped = outcome.folder / "skipped.csv"
+    skipped.unlink(missing_ok=True)  # of an earlier run into the same folder
     if outcome.skipped:
-        write_csv(outcome.folder / "skipped.csv", ("path", "reason"), outcome.skipped)
+        write_csv(skipped, ("path", "reason"), outcome.skipped)
     return outcome
 
 

@@ -21,7 +21,9 @@ class ConsoleHandler(logging.Handler):
             return  # of several training processes one speaks
         try:
             stream = sys.stderr if record.levelno >= logging.ERROR else sys.stdout
-            print(self.format(record), file=stream, flush=True)
+            # a file name need not fit the terminal's encoding
+            encoding = stream.encoding or "utf-8"
+            print(self.format(record).encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)
         except BrokenPipeError:  # `| head` has seen enough
             pass
         except Exception:

@@ -31,6 +31,7 @@ def fit(text: str, size: int, width: int) -> str:
     'a-very…-class'
     """
     letters = font(size)
+    text = "".join(letter if letter.isprintable() else "_" for letter in text)  # no line breaks, no lone surrogates
     cut, keep = text, len(text)
     while keep > 0 and letters.getlength(cut) > width:
         keep -= 1

@@ -58,8 +58,11 @@ class Checkpoints(pl.Callback):
         self._save(trainer, self.last)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        if isinstance(exception, KeyboardInterrupt) and trainer.world_size == 1:
-            self._save(trainer, self.last)
+        if isinstance(exception, KeyboardInterrupt) and trainer.is_global_zero:
+            # every process holds the whole state, and the others may be gone: none is waited for
+            state = trainer._checkpoint_connector.dump_checkpoint(weights_only=False)
+            with replacing(self.last) as temporary:
+                trainer.strategy.checkpoint_io.save_checkpoint(state, temporary)
             log.info(f"interrupted after step {trainer.global_step}: saved {self.last}")
 
     def state_dict(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, DistributedSampler, Sampler
 
 from camexp.data.images import UnreadableImage, read_image
 from camexp.data.imageset import ImageSet
@@ -44,7 +44,7 @@ class LabelledImages(Dataset[tuple[Tensor, int, int]]):
         try:
             picture = read_image(path)
         except UnreadableImage as error:
-            raise UserError(f"{path} can no longer be read ({error}): it was sound when the run began") from error
+            raise UserError(f"{path} cannot be decoded ({error}): remove it, or leave dataset.check=true") from error
         if self.transform is not None:
             picture = self.transform(picture)
         return self.preprocessing(picture), self.images.labels[place], place
@@ -80,6 +80,8 @@ class CAMDataModule(pl.LightningDataModule):
             raise UserError(f"batch_size={batch_size} does not divide among {world_size} processes")
         if num_workers is not None and (not isinstance(num_workers, int) or num_workers < 0):
             raise UserError(f"num_workers={num_workers} is out of range: expected null or a whole number from 0")
+        if len(split.val) < world_size:
+            raise UserError(f"{len(split.val)} validation images are too few for {world_size} processes: take fewer")
         self.images, self.split = images, split
         self.train_set = LabelledImages(images, split.train, preprocessing, transform)
         self.val_set = LabelledImages(images, split.val, preprocessing)
@@ -93,16 +95,29 @@ class CAMDataModule(pl.LightningDataModule):
         return -(-len(self.split.train) // (self.batch_size * self.world_size))
 
     def train_dataloader(self) -> DataLoader[tuple[Tensor, int, int]]:
-        return self._loader(self.train_set, shuffle=True)
+        if self.world_size > 1:
+            share: DistributedSampler[int] = DistributedSampler(self.train_set, self.world_size, self._rank)
+            return self.loader(self.train_set, sampler=share)
+        return self.loader(self.train_set, shuffle=True)
 
     def val_dataloader(self) -> DataLoader[tuple[Tensor, int, int]]:
-        return self._loader(self.val_set, shuffle=False)
+        # every so-manieth image, none twice: a padded share would count some images double
+        places = self.val_set.places[self._rank :: self.world_size]
+        return self.loader(LabelledImages(self.images, places, self.val_set.preprocessing))
 
-    def _loader(self, data: LabelledImages, shuffle: bool) -> DataLoader[tuple[Tensor, int, int]]:
+    @property
+    def _rank(self) -> int:
+        return self.trainer.global_rank if self.trainer is not None else 0
+
+    def loader(
+        self, data: LabelledImages, shuffle: bool = False, sampler: Sampler[int] | None = None
+    ) -> DataLoader[tuple[Tensor, int, int]]:
+        """Batches of any of these images."""
         return DataLoader(
             data,
             batch_size=self.batch_size,
             shuffle=shuffle,
+            sampler=sampler,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),

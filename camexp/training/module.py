@@ -29,6 +29,7 @@ class CAMTraining(pl.LightningModule):
         make_optimizer: called with the parameters that train.
         make_scheduler: called with the optimizer, ``total_steps`` and ``steps_per_epoch``; its
             schedule advances once a step. ``None`` keeps the learning rate.
+        steps_per_epoch: for schedules that count in epochs.
         config: the run's configuration as plain values; every checkpoint carries it.
     """
 
@@ -37,11 +38,13 @@ class CAMTraining(pl.LightningModule):
         classifier: CAMClassifier,
         make_optimizer: MakeOptimizer,
         make_scheduler: MakeScheduler | None = None,
+        steps_per_epoch: int = 1,
         config: dict[str, Any] | None = None,
     ):
         super().__init__()
         self.classifier = classifier
         self.make_optimizer, self.make_scheduler = make_optimizer, make_scheduler
+        self.steps_per_epoch = steps_per_epoch
         self.config = config or {}
         self.val_accuracy = MulticlassAccuracy(len(classifier.classes), average="micro")
         self.val_loss = MeanMetric()
@@ -82,8 +85,7 @@ class CAMTraining(pl.LightningModule):
         if self.make_scheduler is None:
             return optimizer
         total = int(self.trainer.estimated_stepping_batches)
-        per_epoch = max(1, -(-total // max(self.trainer.max_epochs or 1, 1)))
-        scheduler = self.make_scheduler(optimizer, total_steps=total, steps_per_epoch=per_epoch)
+        scheduler = self.make_scheduler(optimizer, total_steps=total, steps_per_epoch=self.steps_per_epoch)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

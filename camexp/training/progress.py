@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
 import pytorch_lightning as pl
 
+from camexp.errors import UserError
 from camexp.reporting.console import log
 from camexp.reporting.progress import Progress
 from camexp.training.datamodule import Batch
@@ -28,6 +30,7 @@ class TrainingProgress(pl.Callback):
         self._progress: Progress | None = None
         self._since = 0.0
         self._window = (0, 0.0)
+        self._looked, self._note = 0.0, ""
 
     @property
     def images_per_second(self) -> float:
@@ -47,18 +50,28 @@ class TrainingProgress(pl.Callback):
         self.images += len(batch[0]) * trainer.world_size
         self.seconds += now - self._since
         self._since = now
-        if trainer.global_step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+        due = trainer.global_step % trainer.log_every_n_steps == 0  # type: ignore[attr-defined]
+        if due:
             images, seconds = self.images - self._window[0], self.seconds - self._window[1]
             self._window = self.images, self.seconds
             pl_module.log("images_per_second", images / max(seconds, 1e-9))
+        if due or now - self._looked > 1:  # reading a number off a GPU makes it wait
+            self._looked = now
+            self._note = self._describe(trainer)
         if self._progress is not None:
-            metrics = trainer.callback_metrics
-            epochs = f"/{trainer.max_epochs}" if trainer.max_epochs and trainer.max_epochs > 0 else ""
-            self._progress.advance(
-                trainer.global_step - self._progress.done,
-                f"epoch {trainer.current_epoch + 1}{epochs}, loss {float(metrics['train/loss']):.3f}, "
-                f"accuracy {float(metrics['train/accuracy']):.3f}, {self.images_per_second:.1f} images/s",
+            self._progress.advance(trainer.global_step - self._progress.done, self._note)
+
+    def _describe(self, trainer: pl.Trainer) -> str:
+        """The state in a few words; a loss that is no number any more ends the run."""
+        loss, accuracy = (float(trainer.callback_metrics[f"train/{name}"]) for name in ("loss", "accuracy"))
+        if not math.isfinite(loss):
+            raise UserError(
+                f"the loss is {loss} at step {trainer.global_step}: lower optimizer.lr, or set "
+                "trainer.gradient_clip_val=1, or look for broken images; the last good checkpoint is kept"
             )
+        epochs = f"/{trainer.max_epochs}" if trainer.max_epochs and trainer.max_epochs > 0 else ""
+        speed = f"{self.images_per_second:.1f} images/s"
+        return f"epoch {trainer.current_epoch + 1}{epochs}, loss {loss:.3f}, accuracy {accuracy:.3f}, {speed}"
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.seconds += time.monotonic() - self._since

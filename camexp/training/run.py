@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import time
 import warnings
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ from camexp.devices import world_size
 from camexp.errors import UserError
 from camexp.evaluation import PointingGame
 from camexp.files import write_json
+from camexp.labels import as_typed
 from camexp.models import CAMClassifier
 from camexp.reporting.console import log
 from camexp.training.checkpoints import Checkpoints
@@ -40,6 +42,8 @@ def read_options(config: DictConfig) -> dict[str, Any]:
     options = plain(config, TRAIN)
     if options["trainer"]["max_epochs"] is None and options["trainer"]["max_steps"] is None:
         raise UserError("trainer.max_epochs=null and trainer.max_steps=null would never end: give one of them")
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        _require_fresh(Path(options["run_dir"]))
     options["run_dir"] = _shown(options["run_dir"])
     for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch"):
         logging.getLogger(name).setLevel(logging.WARNING)  # which GPUs there are and tips are no news
@@ -55,8 +59,7 @@ def print_classes(images: ImageSet, split: Split) -> None:
     """The table that ``command=classes`` asks for."""
     rows = [("label", "name", "train", "val"), *class_table(images, split)]
     width = max(len(str(row[1])) for row in rows)
-    for label, name, train, val in rows:
-        print(f"{label:>5}  {name:<{width}}  {train:>6}  {val:>6}")
+    log.info("\n".join(f"{label:>5}  {name:<{width}}  {train:>6}  {val:>6}" for label, name, train, val in rows))
 
 
 def build_datamodule(
@@ -64,6 +67,10 @@ def build_datamodule(
 ) -> CAMDataModule:
     """Batches in the form the network wants, with the training images' random changes."""
     make_transform = options["transform"]["train"]
+    if make_transform and not isinstance(make_transform, Mapping):
+        raise UserError(
+            f"transform.train={make_transform} is not a transform: choose transform=resize or transform=augment"
+        )
     return CAMDataModule(
         images,
         split,
@@ -77,13 +84,14 @@ def build_datamodule(
     )
 
 
-def build_module(options: Options, classifier: CAMClassifier) -> CAMTraining:
+def build_module(options: Options, classifier: CAMClassifier, steps_per_epoch: int) -> CAMTraining:
     """The training step with its optimizer and schedule."""
     scheduler = options["scheduler"]
     return CAMTraining(
         classifier,
         make_optimizer=build(options["optimizer"], "optimizer", _partial_=True),
         make_scheduler=build(scheduler, "scheduler", _partial_=True) if scheduler else None,
+        steps_per_epoch=steps_per_epoch,
         config=dict(options),
     )
 
@@ -137,7 +145,7 @@ def build_inspector(
     own = [known.get(path.resolve()) for path in paths]
     return CAMInspector(
         pictures,
-        pair_labels(len(paths), inspect["label"], own),
+        pair_labels(len(paths), as_typed(inspect["label"]), own),
         images.classes,
         folder,
         inspect["every_n_steps"],
@@ -197,7 +205,9 @@ def report(
     write_json(Path(options["run_dir"]) / "summary.json", summary)
     log_final(trainer, flat(options), {f"final/{key}": value for key, value in final.items()})
     shown = datamodule.images.paths[datamodule.split.val[0]]
-    log.info(f"\n{summary_table(summary)}\n\nsee where it looks:\n  {next_command(checkpoints.best, shown)}")
+    predict = Path(sys.argv[0]).with_name("predict.py")
+    command = next_command(Path(_shown(str(predict))), checkpoints.best, shown)
+    log.info(f"\n{summary_table(summary)}\n\nsee where it looks:\n  {command}")
     return best_accuracy
 
 
@@ -208,7 +218,7 @@ def pointing(classifier: CAMClassifier, datamodule: CAMDataModule, device: torch
     assert masks_of is not None
     classifier.to(device).eval()
     metric = PointingGame()
-    for images, labels, places in datamodule.val_dataloader():
+    for images, labels, places in datamodule.loader(datamodule.val_set):
         maps = classifier.explain(images, labels[:, None]).maps.cpu()
         for cam, place in zip(maps, places.tolist(), strict=True):
             mask = torch.from_numpy(masks_of(datamodule.images.paths[place]).copy())
@@ -220,6 +230,15 @@ def pointing(classifier: CAMClassifier, datamodule: CAMDataModule, device: torch
 def find_callback(trainer: pl.Trainer, kind: type[C]) -> C:
     """The trainer's callback of that kind."""
     return next(callback for callback in trainer.callbacks if isinstance(callback, kind))  # type: ignore[attr-defined]
+
+
+def _require_fresh(folder: Path) -> None:
+    """Two runs in one folder would mix their tables and drop each other's checkpoints."""
+    held = [name for name in ("checkpoints", "metrics.csv", "cams") if (folder / name).exists()]
+    if held:
+        raise UserError(
+            f"hydra.run.dir={folder} holds a run already ({', '.join(held)}): give another folder, or remove it"
+        )
 
 
 def _shown(folder: str) -> str:

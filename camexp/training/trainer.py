@@ -8,6 +8,15 @@ from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.loggers import Logger
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
+
+from camexp.errors import UserError, reason
+
+# keys of the trainer group that are ours; any other goes to Lightning as it is
+OURS = frozenset(
+    "gpus cpu_processes num_nodes max_epochs max_steps check_every_n_steps log_every_n_steps "  # noqa: SIM905
+    "gradient_clip_val".split()
+)
 
 
 class CheckAtEnd(pl.Callback):
@@ -30,7 +39,7 @@ def build_trainer(
     """The Trainer of a run.
 
     Args:
-        options: the ``trainer`` group as plain values.
+        options: the ``trainer`` group as plain values; what is not ours is Lightning's own.
         devices: see :func:`camexp.devices.accelerator`.
         precision: Lightning's, as ``32-true``, ``bf16-mixed``, ``16-mixed``.
         steps_per_epoch: an epoch shorter than ``check_every_n_steps`` is checked at its end instead.
@@ -38,13 +47,14 @@ def build_trainer(
         run_folder: nothing is written outside it.
     """
     every = options["check_every_n_steps"]
+    extra = {key: value for key, value in options.items() if key not in OURS}
     across_epochs = every is not None and every < steps_per_epoch
-    return pl.Trainer(
+    settings: dict[str, Any] = dict(
         **devices,
         num_nodes=options["num_nodes"],
         max_epochs=options["max_epochs"] if options["max_epochs"] is not None else -1,
         max_steps=options["max_steps"] if options["max_steps"] is not None else -1,
-        precision=precision,  # type: ignore[arg-type]
+        precision=precision,
         # counted across epochs: every 100 steps means every 100 steps
         val_check_interval=every if across_epochs else 1.0,
         check_val_every_n_epoch=None if across_epochs else 1,
@@ -57,4 +67,9 @@ def build_trainer(
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
+        use_distributed_sampler=False,  # the datamodule shares out images without counting any twice
     )
+    try:
+        return pl.Trainer(**settings, **extra)
+    except (TypeError, ValueError, MisconfigurationException) as error:
+        raise UserError(f"trainer: {reason(error)}") from error

@@ -52,6 +52,16 @@ TRAIN = [
     ("checkpoint.keep=0", "checkpoint.keep=0 is out of range"),
     ("scheduler=cosine scheduler.warmup=3", "scheduler.warmup=3"),
     ("x=[", "x=[ cannot be read as OPTION=VALUE"),
+    ("trainer.gpus=-1", "trainer.gpus=-1 is not a number of GPUs"),
+    ("+trainer.nonsense=1", "trainer: "),
+    ("dataset.classes=1.5", "dataset.classes=1.5"),
+    ("inspect.label=[1.5]", "inspect.label=1.5 is not a class"),
+    ("transform.train=yes", "transform.train=yes is not a transform"),
+    ("inspect=no", "inspect=no replaces a whole section"),
+    ("model.head.bias=maybe", "model.head.bias=maybe is not known"),
+    ("dataset.root=", "dataset.root is not given"),
+    ("optimizer.lr=null", "optimizer.lr=None is out of range"),
+    ("optimizer=sgd optimizer.lr=1e3 trainer.log_every_n_steps=1", "the loss is"),
     ("dataset=shapes dataset.size=1", "dataset.size=1 is out of range"),
 ]
 
@@ -73,6 +83,15 @@ PREDICT = [
     ("ckpt={ckpt} input={image} gpus=9", "gpus=9 but this machine has"),
     ("ckpt={ckpt} input={image} strict=2", "strict=2 is not known"),
     ("ckpt={ckpt} input={image} labels=cat", "labels is not an option: did you mean label"),
+    ("ckpt={ckpt} input=", "input= is empty"),
+    ("ckpt={ckpt} input=null", "input= is empty"),
+    ("ckpt= input={image}", "ckpt= is empty"),
+    ("ckpt={ckpt} input={image} label=null", "label=None is neither"),
+    ("ckpt={ckpt} input={image} label=[true]", "label=true is not a class"),
+    ("ckpt={ckpt} input={image} mat=false", "mat=False replaces a whole section"),
+    ("ckpt={ckpt} input={image} montage.tile=0", "montage.tile=0 is out of range"),
+    ("ckpt={ckpt} input={image} overlays=maybe", "overlays=maybe is not known"),
+    ("ckpt={ckpt} input={image} gpus=-1", "gpus=-1 is not a number of GPUs"),
     ("ckpt={ckpt} input={image} output={image}/x", "a.png/x cannot be read or written (Not a directory)"),
 ]
 
@@ -93,7 +112,7 @@ def test_train(script, colours, arguments, said, tmp_path):
         "train.py", "dataset=imagefolder", f"dataset.root={colours}", *tiny, "hydra.run.dir=run", *arguments.split()
     )
     check(done, said)
-    assert not (tmp_path / "run" / "checkpoints").exists()
+    assert "loss" in said or not (tmp_path / "run" / "checkpoints").exists()
 
 
 @pytest.mark.parametrize(("arguments", "said"), PREDICT, ids=[arguments for arguments, _ in PREDICT])
@@ -119,3 +138,18 @@ def test_the_log_tells_where_even_so(script, colours, tmp_path):
     log = (tmp_path / "run" / "train.log").read_text()
     assert "Traceback" in log
     assert "error: split.val_fraction=2" in log
+
+
+def test_two_runs_do_not_mix(script, colours, tmp_path):
+    command = (
+        "train.py",
+        "dataset=imagefolder",
+        f"dataset.root={colours}",
+        *TINY,
+        "trainer.max_steps=1",
+        "hydra.run.dir=run",
+    )
+    assert script(*command).code == 0
+    before = (tmp_path / "run" / "metrics.csv").read_text()
+    check(script(*command), "hydra.run.dir=")
+    assert (tmp_path / "run" / "metrics.csv").read_text() == before

@@ -72,7 +72,7 @@ def test_everything_is_written(script, ckpt, photos, tmp_path):
         assert [str(one[0]) for one in content["class_names"][0]] == CLASSES
         assert content["image_size"].tolist() == [[height, width]]
         assert content["image_path"][0] == str(path)
-        with np.load(out / "maps" / f"{name}.npz", allow_pickle=True) as arrays:
+        with np.load(out / "maps" / f"{name}.npz") as arrays:
             assert np.array_equal(arrays["maps"], content["maps"])
         with Image.open(out / "overlays" / f"{name}__dog_wolf.png") as overlay:
             assert overlay.size == (width, height)
@@ -193,3 +193,34 @@ def test_a_process_of_its_own(ckpt, photos, tmp_path):
     assert re.fullmatch(r"outputs/predict/\d{4}-\d\d-\d\d/\d\d-\d\d-\d\d", folder)
     assert (tmp_path / folder / "predictions.csv").exists()
     assert "Warning" not in done.err, done.err
+
+
+def test_names_with_line_breaks_and_without_encoding(script, ckpt, photos, tmp_path):
+    import os
+
+    paint(photos / "new\nline.png", (9, 99, 9))
+    (photos / os.fsdecode(b"br\xe9ken.png")).write_bytes(b"no image")
+    done = script("predict.py", f"ckpt={ckpt}", f"input={photos}", "output=out")
+    assert done.code == 0, done.err
+    assert "Traceback" not in done.out + done.err
+    assert len(rows(tmp_path / "out" / "predictions.csv")) == 4
+
+
+def test_class_names_that_differ_only_in_odd_letters(script, photos, tmp_path):
+    model = CAMClassifier("vgg11", ["a:b", "a?b", "A_b"], Preprocessing((32, 32)), width=1 / 16, head={"channels": 8})
+    state = {f"classifier.{key}": value for key, value in model.state_dict().items()}
+    torch.save({"camexp": describe(model, {}), "state_dict": state}, tmp_path / "c.ckpt")
+    done = script("predict.py", "ckpt=c.ckpt", f"input={photos / 'a.png'}", "label=all", "output=out", "npz=true")
+    assert done.code == 0, done.err
+    assert len(list((tmp_path / "out" / "overlays").iterdir())) == 3
+    with np.load(tmp_path / "out" / "maps" / "a.npz") as arrays:  # plain arrays: nothing pickled
+        assert arrays["class_names"].tolist() == ["a:b", "a?b", "A_b"]
+
+
+def test_upsampled_maps_beyond_matlabs_limit_are_left_out(script, ckpt, photos, tmp_path, monkeypatch):
+    monkeypatch.setattr("camexp.prediction.results.MATLAB_LIMIT", 3 * 80 * 60 * 4)
+    done = script("predict.py", f"ckpt={ckpt}", f"input={photos}", "label=all", "output=out")
+    assert done.code == 0, done.err
+    assert "upsampled" in loadmat(tmp_path / "out" / "maps" / "my photos_a.mat")
+    assert "upsampled" not in loadmat(tmp_path / "out" / "maps" / "b=1, ü [x].mat")
+    assert "left out" in done.out

@@ -45,7 +45,13 @@ def test_lists_null_and_other_options_are_left_alone():
     assert parsed("input=[a(1).jpg,b=2.jpg]").value() == ["a(1).jpg", "b=2.jpg"]
     assert parsed("model.weights=null").value() is None
     assert parsed("seed=3").value() == 3
-    assert parsed("label=[llama,3]").value() == ["llama", 3]
+    assert parsed("label=[llama,3]").value() == ["llama", "3"]
+    assert parsed("input=[ü.png, a.png]").value() == ["ü.png", "a.png"]
+    assert parsed("input=['a,b.png',1e3]").value() == ["a,b.png", "1e3"]
+    assert parsed("inspect.label=[[bleü],[a b,c]]").value() == [["bleü"], ["a b", "c"]]
+    assert parsed("dataset.classes=[bleü]").value() == ["bleü"]
+    assert parsed("dataset.classes=3").value() == 3
+    assert parsed("label=[]").value() == []
 
 
 def test_a_dollar_brace_that_exists_is_no_interpolation(tmp_path, monkeypatch):
@@ -59,3 +65,11 @@ def test_a_dollar_brace_that_exists_is_no_interpolation(tmp_path, monkeypatch):
 def test_a_comma_separates_a_sweep():
     assert parsed("-m", "model.weights=a.npy,b c.npy").is_sweep_override()
     assert not parsed("model.weights=a.npy,b.npy").is_sweep_override()
+    assert parsed("-m", "label=[a,b],[c]").is_sweep_override()
+
+
+def test_only_a_resolver_is_an_interpolation():
+    from omegaconf import OmegaConf
+
+    assert OmegaConf.create({"output": parsed("output=a ${y} b").value()}).output == "a ${y} b"
+    assert OmegaConf.create({"output": parsed("output=${oc.env:HOME}/x").value()}).output.startswith("/")

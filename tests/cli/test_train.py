@@ -75,7 +75,7 @@ def test_a_run_leaves_all_it_promises(run, tmp_path):
     assert float(checks[-1]["val/accuracy"]) == pytest.approx(summary["final"]["val/accuracy"], abs=1e-5)
 
     assert "validation accuracy" in done.out
-    command = re.search(r"python (predict\.py ckpt=\S+ input=\S+)", done.out)
+    command = re.search(r"python \S*predict\.py ckpt=\S+ input=\S+", done.out)
     assert command
     model = camexp.load(folder / "checkpoints" / "best.ckpt")
     assert model.classes == ("blue", "green", "red")
@@ -206,14 +206,32 @@ def test_a_sweep_gives_each_job_its_folder(script, colours, tmp_path):
 
 
 @pytest.mark.slow
+def test_stairs_count_epochs_even_where_steps_end_the_run(run, tmp_path):
+    done = run("scheduler=stairs", "scheduler.every_epochs=1", "trainer.max_steps=6", "trainer.max_epochs=25",
+               "trainer.log_every_n_steps=1")  # fmt: skip
+    assert done.code == 0, done.err
+    rates = [float(row["lr"]) for row in rows(tmp_path / "run/metrics.csv") if row["lr"]]
+    assert rates == pytest.approx([1e-3] * 3 + [1e-4] * 3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["64-true", "bf16-true", "bf16-mixed"])
+def test_other_precisions(run, precision):
+    done = run(f"precision={precision}", "trainer.max_steps=2")
+    assert done.code == 0, done.err
+
+
+@pytest.mark.slow
 def test_two_processes_share_a_run(colours, tmp_path):
     done = run_process("train.py", "dataset=imagefolder", f"dataset.root={colours}", *TINY, "trainer=ddp_cpu",
-                       "checkpoint.every_n_steps=3", "hydra.run.dir=run", cwd=tmp_path)  # fmt: skip
+                       "checkpoint.every_n_steps=3", "split.train_per_class=7",
+                       "hydra.run.dir=run", cwd=tmp_path)  # fmt: skip
     assert done.code == 0, done.err
     assert done.out.count("24 images of 3 classes") == 1  # one of them speaks
     assert [path.name for path in tmp_path.iterdir() if path.is_dir()].count("run") == 1
     summary = json.loads((tmp_path / "run/summary.json").read_text())
     assert (summary["devices"], summary["steps"]) == (2, 6)
+    # three images on two processes: none is counted twice
     assert summary["final"]["val/accuracy"] == pytest.approx(accuracy_by_hand(tmp_path / "run", "last"))
     assert {"best.ckpt", "last.ckpt", "step_000003.ckpt"} <= {
         path.name for path in (tmp_path / "run/checkpoints").iterdir()

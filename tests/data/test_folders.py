@@ -98,7 +98,8 @@ def test_roots_that_will_not_do(tmp_path):
 def test_undecodable_files_are_skipped_listed_and_counted(colours, tmp_path, capsys):
     (colours / "red" / "red_3.png").write_bytes(b"no image")
     with pytest.raises(UserError, match=r"1 of 24 images cannot be decoded .*red_3\.png.* dataset\.max_skipped=0\.01"):
-        build_images(options(colours, max_skipped=0.01))
+        build_images(options(colours, max_skipped=0.01), str(tmp_path / "first"))
+    assert "red_3.png" in (tmp_path / "first" / "skipped.csv").read_text()
     images = build_images(options(colours), str(tmp_path / "run"))
     assert images.count() == [8, 8, 7]
     listed = (tmp_path / "run" / "skipped.csv").read_text().splitlines()
@@ -152,3 +153,28 @@ def test_caltech101_leaves_the_background_out(tmp_path):
     for name in ("accordion", "llama", "BACKGROUND_Google"):
         paint(tmp_path / "101_ObjectCategories" / name / "image_0001.jpg", GREY)
     assert find_caltech101(str(tmp_path)).classes == ("accordion", "llama")
+
+
+def test_a_folder_called_like_a_number_is_found_by_its_name(tmp_path):
+    for name in "1234":
+        paint(tmp_path / name / "a.png", GREY)
+    assert find_imagefolder(str(tmp_path)).only([1, 2]).classes == ("1", "2")
+    for wanted in (1.5, True, [1.5, 2], [None, 1]):
+        with pytest.raises(UserError):
+            find_imagefolder(str(tmp_path)).only(wanted)
+
+
+def test_a_failure_is_looked_at_again(colours, monkeypatch):
+    from camexp.data import UnreadableImage, decodable
+
+    read = decodable.read_image
+
+    def failing(path):
+        if path.name == "red_3.png":
+            raise UnreadableImage("stale file handle")
+        return read(path)
+
+    monkeypatch.setattr(decodable, "read_image", failing)
+    assert len(build_images(options(colours))) == 23
+    monkeypatch.setattr(decodable, "read_image", read)
+    assert len(build_images(options(colours))) == 24

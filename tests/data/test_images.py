@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from camexp.data import UnreadableImage, read_image
+from camexp.models import Preprocessing
+from tests.conftest import paint
 
 RAMP = np.tile(np.linspace(0, 255, 32).round().astype(np.uint8), (20, 1))
 
@@ -85,3 +88,35 @@ def test_a_decompression_bomb_is_not_opened(tmp_path, monkeypatch):
     Image.new("L", (50, 50)).save(tmp_path / "bomb.png")
     with pytest.raises(UnreadableImage, match="bomb"):
         read_image(tmp_path / "bomb.png")
+
+
+def test_whatever_a_decoder_raises_is_a_reason(tmp_path, monkeypatch):
+    """AVIF raises RuntimeError, BLP its own kind: none of them may end a run."""
+    paint(tmp_path / "a.png", (9, 9, 9))
+    for error in (RuntimeError("conversion failed"), NotImplementedError(), ZeroDivisionError("division")):
+
+        def raising(*_, error=error):
+            raise error
+
+        monkeypatch.setattr(Image.Image, "load", raising)
+        monkeypatch.setattr("PIL.ImageFile.ImageFile.load", raising)
+        with pytest.raises(UnreadableImage, match=r"\w"):
+            read_image(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "I;16", "RGBA", "LA", "F", "P"])
+def test_preprocess_takes_what_was_just_opened(tmp_path, mode):
+    """The API's ``preprocess(Image.open(file))`` and the scripts' reading agree on every kind of file."""
+    rng = np.random.default_rng(0)
+    base = rng.integers(0, 256, (20, 30, 4), dtype=np.uint8)
+    made = {"RGB": base[..., :3], "L": base[..., 0], "I;16": base[..., 0].astype(np.uint16) * 257, "RGBA": base,
+            "F": base[..., 0].astype(np.float32), "P": base[..., 0], "LA": base[..., :2]}[mode]  # fmt: skip
+    image = Image.fromarray(made, "LA") if mode == "LA" else Image.fromarray(made)
+    image = image.convert("P") if mode == "P" else image
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    name = "a.tif" if mode in ("F", "I;16") else "a.png"
+    image.save(tmp_path / name, **({} if mode == "F" else {"exif": exif}))
+    preprocessing = Preprocessing((32, 48))
+    with Image.open(tmp_path / name) as opened:
+        assert torch.equal(preprocessing(opened), preprocessing(read_image(tmp_path / name)))

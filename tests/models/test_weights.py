@@ -174,3 +174,14 @@ def test_the_shared_vgg16_file_loads_as_it_is(vgg16_weights):
     load_weights(trunk, str(vgg16_weights), "vgg16")
     assert trunk.layers["conv1_1"][0].weight.dtype == torch.float32
     assert trunk.layers["conv5_3"][0].weight.abs().mean() > 1e-3
+
+
+@pytest.mark.parametrize("content", ["payload", "garbage"])
+def test_a_file_in_the_download_cache_cannot_execute_either(tmp_path, monkeypatch, content):
+    marker, kept = tmp_path / "executed", tmp_path / "checkpoints" / "vgg11-8a719046.pth"
+    kept.parent.mkdir()
+    torch.save({"features.0.weight": Payload(marker)}, kept) if content == "payload" else kept.write_bytes(b"garbage")
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    with pytest.raises(UserError, match="is not torchvision's file .*: remove it"):
+        load_weights(build_trunk("vgg11"), "imagenet", "vgg11")
+    assert not marker.exists()

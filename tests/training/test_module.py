@@ -57,7 +57,7 @@ def test_the_schedule_moves_once_a_step():
         assert (total_steps, steps_per_epoch) == (6, 3)
         return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.5**step)
 
-    module = CAMTraining(classifier, functools.partial(torch.optim.SGD, lr=1.0), halving)
+    module = CAMTraining(classifier, functools.partial(torch.optim.SGD, lr=1.0), halving, steps_per_epoch=3)
     loader = DataLoader(
         TensorDataset(torch.randn(6, 3, 32, 32), torch.tensor([0, 1] * 3), torch.arange(6)), batch_size=2
     )
