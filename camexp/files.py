@@ -49,3 +49,9 @@ def write_csv(path: str | os.PathLike[str], header: Sequence[str], rows: Iterabl
         writer = csv.writer(file)
         writer.writerow(header)
         writer.writerows(rows)
+
+
+def shown(path: str | os.PathLike[str]) -> str:
+    """A path relative to where the user stands, if it lies below that: commands that name it stay short."""
+    relative = os.path.relpath(path)
+    return os.fspath(path) if relative.startswith("..") else relative

@@ -78,9 +78,11 @@ def test_every_option_of_the_readmes_table_exists():
                 node = node[key]
 
 
-def test_pictures_are_there():
-    for picture in re.findall(r"!\[.*?\]\((.*?)\)", README):
-        assert (ROOT / picture).is_file()
+def test_links_and_pictures_are_there():
+    links = [link for link in re.findall(r"\]\((.*?)\)", README) if not link.startswith("http")]
+    assert len(links) >= 4
+    for link in links:
+        assert (ROOT / link).is_file(), link
 
 
 def test_the_backbone_of_contributing(monkeypatch):

@@ -7,6 +7,7 @@ from camexp.training.checkpoints import Checkpoints
 from camexp.training.datamodule import CAMDataModule
 from camexp.training.inspector import CAMInspector
 from camexp.training.module import CAMTraining
+from camexp.training.report import report
 from camexp.training.run import (
     build_datamodule,
     build_module,
@@ -14,7 +15,6 @@ from camexp.training.run import (
     fit,
     print_classes,
     read_options,
-    report,
 )
 
 __all__ = [

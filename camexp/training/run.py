@@ -1,40 +1,35 @@
-"""The parts of a training run, from options to report."""
+"""The parts of a training run, from options to the last step."""
 
 from __future__ import annotations
 
 import logging
 import os
-import sys
 import time
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from omegaconf import DictConfig, OmegaConf
 
-from camexp.config import TRAIN, build, flat, plain
+from camexp.config import TRAIN, build, plain
 from camexp.data import ImageSet, Split, UnreadableImage, class_table, input_size, read_image
 from camexp.devices import world_size
 from camexp.errors import UserError
-from camexp.evaluation import PointingGame
-from camexp.files import write_json
+from camexp.files import shown
 from camexp.labels import as_typed
 from camexp.models import CAMClassifier
 from camexp.reporting.console import log
 from camexp.training.checkpoints import Checkpoints
 from camexp.training.datamodule import CAMDataModule
 from camexp.training.inspector import CAMInspector, pair_labels
-from camexp.training.loggers import MetricsCSV, log_final, log_text
+from camexp.training.loggers import MetricsCSV, log_text
 from camexp.training.module import CAMTraining
 from camexp.training.progress import TrainingProgress
-from camexp.training.summary import device_name, git_commit, next_command, summary_table, versions
 from camexp.training.trainer import build_trainer as lightning_trainer
 
 Options = Mapping[str, Any]
-C = TypeVar("C", bound=pl.Callback)
 
 
 def read_options(config: DictConfig) -> dict[str, Any]:
@@ -44,7 +39,7 @@ def read_options(config: DictConfig) -> dict[str, Any]:
         raise UserError("trainer.max_epochs=null and trainer.max_steps=null would never end: give one of them")
     if os.environ.get("LOCAL_RANK", "0") == "0":
         _require_fresh(Path(options["run_dir"]))
-    options["run_dir"] = _shown(options["run_dir"])
+    options["run_dir"] = shown(options["run_dir"])
     for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch"):
         logging.getLogger(name).setLevel(logging.WARNING)  # which GPUs there are and tips are no news
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
@@ -174,64 +169,6 @@ def fit(trainer: pl.Trainer, module: CAMTraining, datamodule: CAMDataModule, opt
     return time.monotonic() - start
 
 
-def report(
-    trainer: pl.Trainer, module: CAMTraining, datamodule: CAMDataModule, options: Options, seconds: float
-) -> float:
-    """Write ``summary.json``, print the table and the next command; returns the best validation accuracy."""
-    checkpoints = find_callback(trainer, Checkpoints)
-    best_accuracy = checkpoints.best_accuracy
-    assert best_accuracy is not None  # the last step is always checked
-    final = {key: float(trainer.callback_metrics[key]) for key in ("val/accuracy", "val/loss", "train/loss")}
-    if not trainer.is_global_zero:
-        return best_accuracy
-    if datamodule.images.mask is not None:
-        final["val/pointing"] = pointing(module.classifier, datamodule, trainer.strategy.root_device)
-    summary = {
-        "run_folder": str(options["run_dir"]),
-        "final": final,
-        "best": {"val/accuracy": best_accuracy, "step": checkpoints.best_step},
-        "steps": trainer.global_step,
-        "seconds": round(seconds, 3),
-        "images_per_second": round(find_callback(trainer, TrainingProgress).images_per_second, 3),
-        "classes": len(datamodule.images.classes),
-        "train_images": len(datamodule.split.train),
-        "val_images": len(datamodule.split.val),
-        "device": device_name(trainer.strategy.root_device),
-        "devices": trainer.world_size,
-        "precision": str(trainer.precision),
-        "versions": versions(),
-        "git_commit": git_commit(Path(__file__).parent),
-    }
-    write_json(Path(options["run_dir"]) / "summary.json", summary)
-    log_final(trainer, flat(options), {f"final/{key}": value for key, value in final.items()})
-    shown = datamodule.images.paths[datamodule.split.val[0]]
-    predict = Path(sys.argv[0]).with_name("predict.py")
-    command = next_command(Path(_shown(str(predict))), checkpoints.best, shown)
-    log.info(f"\n{summary_table(summary)}\n\nsee where it looks:\n  {command}")
-    return best_accuracy
-
-
-@torch.inference_mode()
-def pointing(classifier: CAMClassifier, datamodule: CAMDataModule, device: torch.device) -> float:
-    """The share of validation images whose map of the true class peaks inside the object's mask."""
-    masks_of = datamodule.images.mask
-    assert masks_of is not None
-    classifier.to(device).eval()
-    metric = PointingGame()
-    for images, labels, places in datamodule.loader(datamodule.val_set):
-        maps = classifier.explain(images, labels[:, None]).maps.cpu()
-        for cam, place in zip(maps, places.tolist(), strict=True):
-            mask = torch.from_numpy(masks_of(datamodule.images.paths[place]).copy())
-            size = (mask.shape[0], mask.shape[1])
-            metric.update(torch.nn.functional.interpolate(cam[None], size, mode="bilinear")[0], mask[None])
-    return float(metric.compute())
-
-
-def find_callback(trainer: pl.Trainer, kind: type[C]) -> C:
-    """The trainer's callback of that kind."""
-    return next(callback for callback in trainer.callbacks if isinstance(callback, kind))  # type: ignore[attr-defined]
-
-
 def _require_fresh(folder: Path) -> None:
     """Two runs in one folder would mix their tables and drop each other's checkpoints."""
     held = [name for name in ("checkpoints", "metrics.csv", "cams") if (folder / name).exists()]
@@ -239,12 +176,6 @@ def _require_fresh(folder: Path) -> None:
         raise UserError(
             f"hydra.run.dir={folder} holds a run already ({', '.join(held)}): give another folder, or remove it"
         )
-
-
-def _shown(folder: str) -> str:
-    """Relative to where the user stands, if it lies below that: commands that name it stay short."""
-    relative = os.path.relpath(folder)
-    return folder if relative.startswith("..") else relative
 
 
 def _ends(names: list[str]) -> list[str]:
