@@ -19,7 +19,7 @@ from camexp.reporting.progress import Progress
 VERSION = 1  # of the drawing: raise it when the same seed no longer gives the same pictures
 
 
-def find_shapes(root: str = "outputs/data/shapes", per_class: int = 300, size: int = 128, seed: int = 0) -> ImageSet:
+def find_shapes(root: str = "outputs/data/shapes", per_class: int = 260, size: int = 128, seed: int = 0) -> ImageSet:
     """The data set, drawn on first use; the same files for the same arguments.
 
     ``root/<name>/images/star/star_0000.jpg``, ``masks/star/star_0000.png`` (0 or 255) and ``boxes.csv``
