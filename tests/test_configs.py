@@ -9,8 +9,10 @@ from omegaconf import OmegaConf
 
 from camexp import models
 from camexp.config import PREDICT, TRAIN, build, plain
-from camexp.data import input_size
-from tests.conftest import ROOT
+from camexp.data import build_images, input_size, split_images
+from camexp.devices import accelerator
+from camexp.training.trainer import build_trainer
+from tests.conftest import ROOT, paint
 
 CONF = ROOT / "conf"
 CHOICES = sorted(
@@ -38,7 +40,17 @@ def test_the_groups_are_all_tested():
 @pytest.mark.parametrize("choice", CHOICES)
 def test_every_choice_composes_and_builds(choice, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    for number, name in ((1, "a"), (2, "b")):  # a folder that each of the data sets takes for its own
+        for image in range(1, 4):
+            paint(
+                tmp_path / "data" / f"{number:03d}.{name}" / f"{number:03d}_{image:04d}.jpg", (90, 90, 90), seed=image
+            )
     options = composed("train", choice, "dataset.root=data")
+    small = {"per_class": 2, "size": 32} if "shapes" in options["dataset"]["_target_"] else {}
+    images = build_images(options["dataset"] | small)
+    split = split_images(images, options["split"], seed=0)
+    assert split.train
+    assert split.val
     size = input_size(options["transform"]["size"])
     # no weights here, and a thin network: what is tested is that the options fit
     thin = options["model"] | {
@@ -57,10 +69,11 @@ def test_every_choice_composes_and_builds(choice, tmp_path, monkeypatch):
         assert isinstance(scheduler, torch.optim.lr_scheduler.LRScheduler)
     if options["transform"]["train"]:
         build(options["transform"]["train"] | {"size": list(size)}, "transform")
-    for name, callback in options["callbacks"].items():
-        build(callback, name)
-    for name, logger in options["logger"].items():
-        build(logger, f"logger={name}")
+    callbacks = [build(callback, name) for name, callback in options["callbacks"].items()]
+    loggers = [build(logger, f"logger={name}") for name, logger in options["logger"].items()]
+    devices = accelerator(options["trainer"]["gpus"], options["trainer"]["cpu_processes"])
+    trainer = build_trainer(options["trainer"], devices, options["precision"], 10, callbacks, loggers, tmp_path)
+    assert trainer.max_epochs == options["trainer"]["max_epochs"]
     freezing = models.build_trunk(options["model"]["trunk"], 1 / 16)
     from camexp.models.trunks import freeze
 
