@@ -55,8 +55,6 @@ def load_model(options: Options) -> CAMClassifier:
         raise UserError(f"gpus={options['gpus']}: predict uses one GPU, take gpus=1")
     place = devices["devices"][0] if isinstance(devices["devices"], list) else 0
     device = f"cuda:{place}" if devices["accelerator"] == "gpu" else devices["accelerator"]
-    place = devices["devices"][0] if isinstance(devices["devices"], list) else 0
-    device = f"cuda:{place}" if devices["accelerator"] == "gpu" else devices["accelerator"]
     model = load(Path(str(options["ckpt"])).expanduser(), device)
     if options["resize"] != "trained":
         old = model.preprocessing
