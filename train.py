@@ -23,8 +23,9 @@ def main(config: DictConfig) -> float:
 
     size = data.input_size(options["transform"]["size"])
     classifier = models.build_classifier(options["model"], images.classes, size)
+    classifier.optimise_for(training.device_type(devices), options["precision"], options["compile"])
     datamodule = training.build_datamodule(options, images, split, classifier, devices)
-    module = training.build_module(options, classifier, datamodule.steps_per_epoch)
+    module = training.build_module(options, classifier, datamodule)
     trainer = training.build_trainer(options, devices, datamodule, classifier)
 
     seconds = training.fit(trainer, module, datamodule, options)

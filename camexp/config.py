@@ -11,6 +11,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from camexp.errors import UserError
+from camexp.precision import PRECISIONS
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ TRAIN = {
     "optimizer.lr": Number(1e-12, 1e3, whole=False),
     "model.width": Number(1e-3, 8, whole=False),
     "dataset.max_skipped": Number(0, 1, whole=False),
+    "features.max_gb": Number(0, 1e6, whole=False),
 }
 PREDICT = {
     "batch_size": Number(1, 65536),
@@ -65,21 +67,11 @@ PREDICT = {
 }
 CHOICES = {
     "command": ("train", "classes"),
-    "precision": (
-        "32-true",
-        "32",
-        "bf16-mixed",
-        "16-mixed",
-        "bf16-true",
-        "16-true",
-        "64-true",
-        "64",
-        "bf16",
-        "16",
-    ),
+    "precision": PRECISIONS,
 }
 FLAGS = (
     "overlays",
+    "compile",
     "model.head.bias",
     "debug",
     "dataset.check",

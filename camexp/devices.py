@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -52,6 +52,15 @@ def accelerator(
         return {"accelerator": "cpu", "devices": cpu_processes, "strategy": "ddp" if cpu_processes > 1 else "auto"}
     devices = gpus if isinstance(gpus, int) else list(gpus)
     return {"accelerator": "gpu", "devices": devices, "strategy": "ddp" if wanted > 1 else "auto"}
+
+
+def device_type(devices: Mapping[str, Any]) -> str:
+    """Lightning's word for a device in torch's.
+
+    >>> device_type({"accelerator": "gpu"})
+    'cuda'
+    """
+    return "cuda" if devices["accelerator"] == "gpu" else str(devices["accelerator"])
 
 
 def world_size(devices: dict[str, Any], num_nodes: int) -> int:

@@ -11,6 +11,7 @@ from camexp import models
 from camexp.config import PREDICT, TRAIN, build, plain
 from camexp.data import build_images, input_size, split_images
 from camexp.devices import accelerator
+from camexp.precision import resolve_precision
 from camexp.training.trainer import build_trainer
 from tests.conftest import ROOT, paint
 
@@ -72,7 +73,9 @@ def test_every_choice_composes_and_builds(choice, tmp_path, monkeypatch):
     callbacks = [build(callback, name) for name, callback in options["callbacks"].items()]
     loggers = [build(logger, f"logger={name}") for name, logger in options["logger"].items()]
     devices = accelerator(options["trainer"]["gpus"], options["trainer"]["cpu_processes"])
-    trainer = build_trainer(options["trainer"], devices, options["precision"], 10, callbacks, loggers, tmp_path)
+    trainer = build_trainer(
+        options["trainer"], devices, resolve_precision(options["precision"], "cpu"), 10, callbacks, loggers, tmp_path
+    )
     assert trainer.max_epochs == options["trainer"]["max_epochs"]
     freezing = models.build_trunk(options["model"]["trunk"], 1 / 16)
     from camexp.models.trunks import freeze

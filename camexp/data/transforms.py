@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
+import torch
 from PIL import Image
 from torchvision import transforms
 
@@ -40,6 +42,40 @@ def augment(
         raise UserError(f"transform.train.flip={flip} is out of range: expected 0 to 1")
     crop = transforms.RandomResizedCrop(list(size), scale=tuple(scale), ratio=tuple(ratio))
     return transforms.Compose([crop, transforms.RandomHorizontalFlip(flip)])
+
+
+@dataclass(frozen=True)
+class Flip:
+    """A mirror image, or not: the only two views of a picture, so that features of both can be kept.
+
+    Args:
+        probability: of the mirror image.
+
+    >>> Flip(probability=1.0).draw()
+    'mirrored'
+    """
+
+    probability: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.probability <= 1:
+            raise UserError(f"transform.train.probability={self.probability} is out of range: expected 0 to 1")
+
+    def draw(self) -> str:
+        """The name of one view, by chance."""
+        return "mirrored" if float(torch.rand(())) < self.probability else ""
+
+    def view(self, image: Image.Image, name: str) -> Image.Image:
+        """That view of a picture."""
+        return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if name == "mirrored" else image
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        return self.view(image, self.draw())
+
+
+def flip(size: Sequence[int], probability: float = 0.5) -> Transform:
+    """Horizontal flip of training images, nothing else; ``size`` is the preprocessing's business."""
+    return Flip(probability)
 
 
 def input_size(size: int | Sequence[int], option: str = "transform.size") -> tuple[int, int]:

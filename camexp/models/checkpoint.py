@@ -28,12 +28,18 @@ def describe(classifier: CAMClassifier, config: dict[str, Any]) -> dict[str, Any
     }
 
 
-def load(path: str | os.PathLike[str], device: str | torch.device | None = None) -> CAMClassifier:
+def load(
+    path: str | os.PathLike[str],
+    device: str | torch.device | None = None,
+    precision: str | int = "auto",
+    compile: bool = False,
+) -> CAMClassifier:
     """The network in a checkpoint, in eval mode, with its classes and its preprocessing.
 
     Args:
         path: a ``.ckpt`` written by ``train.py``.
         device: where to put it; default: a GPU if there is one.
+        precision, compile: see :meth:`CAMClassifier.optimise_for`.
 
     Raises:
         UserError: no such file, or not a checkpoint of camexp.
@@ -66,4 +72,5 @@ def load(path: str | os.PathLike[str], device: str | torch.device | None = None)
             "it is damaged, or from another version of camexp"
         ) from error
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    classifier.optimise_for(device, precision, compile)
     return classifier.eval().to(device)

@@ -18,6 +18,7 @@ from camexp.labels import LabelLike, resolve_label
 from camexp.models.head import CAMHead
 from camexp.models.preprocessing import Preprocessing
 from camexp.models.trunks import build_trunk, freeze
+from camexp.precision import autocast, resolve_precision
 
 LabelsLike = LabelLike | Sequence[LabelLike | Sequence[LabelLike]] | Tensor
 
@@ -78,6 +79,7 @@ class CAMClassifier(nn.Module):
         self.trunk = build_trunk(trunk, width)
         self.head = CAMHead(self.trunk.out_channels, len(self.classes), **self.architecture["head"])
         self.frozen_layers: list[str] = []
+        self.precision = "32-true"
 
     @property
     def device(self) -> torch.device:
@@ -88,12 +90,37 @@ class CAMClassifier(nn.Module):
         self.frozen_layers = freeze(self.trunk, what)
         self.train(self.training)
 
+    @property
+    def trunk_is_frozen(self) -> bool:
+        """Whether no layer of the trunk trains."""
+        return len(self.frozen_layers) == len(self.trunk.layers)
+
+    def optimise_for(self, device: str | torch.device, precision: str | int = "auto", compile: bool = False) -> None:
+        """Choose number format and memory layout for a device.
+
+        Args:
+            device: where the forward passes will run.
+            precision: of :meth:`explain`, see :func:`camexp.precision.resolve_precision`; logits and maps are
+                float32 in any case.
+            compile: translate the trunk with torch.compile; the first pass of each input size waits for that.
+        """
+        self.precision = resolve_precision(precision, device)
+        # convolutions take three quarters of the time in this order of memory, on CPUs and on GPUs
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if compile:
+            self.trunk.compile()
+
     def train(self, mode: bool = True) -> CAMClassifier:
         super().train(mode)
         for name in self.frozen_layers:  # a frozen batch norm must not go on counting
             for module in self.trunk.layers[name]:
                 module.eval()
         return self
+
+    def trunk_features(self, images: Tensor) -> Tensor:
+        """The trunk's output ``(B, D, h, w)``, at the chosen precision; ``images`` may lie on another device."""
+        with autocast(self.precision, self.device):
+            return self.trunk(images.to(self.device, self.head.linear.weight.dtype))
 
     def activations(self, images: Tensor) -> Tensor:
         """``(B, 3, H, W)`` images to ``(B, D, h, w)`` activations, what the maps weigh."""
@@ -127,7 +154,13 @@ class CAMClassifier(nn.Module):
         >>> model.explain(batch, labels=[["a"], ["f"]]).labels.tolist()
         [[0], [5]]
         """
-        activations = self.activations(images.to(self.device, self.head.linear.weight.dtype))
+        return self.explain_features(self.trunk_features(images), labels)
+
+    @torch.no_grad()
+    def explain_features(self, features: Tensor, labels: LabelsLike = "predicted") -> CAMResult:
+        """As :meth:`explain`, of the trunk's output ``(B, D, h, w)``."""
+        with autocast(self.precision, self.device):
+            activations = self.head.activations(features)
         logits = self.head(activations).float()
         chosen = self._choose(labels, logits)
         weights = self.head.linear.weight

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -18,7 +19,6 @@ class CAMHead(nn.Module):
         init_std: σ of the truncated normal (cut at 2σ) both weights start from.
         l2: the factor of ½‖w‖² over both weights, see :meth:`l2_penalty`.
 
-    >>> import torch
     >>> head = CAMHead(8, num_classes=3, channels=16)
     >>> activations = head.activations(torch.rand(2, 8, 5, 5))
     >>> activations.shape, head(activations).shape
@@ -51,8 +51,11 @@ class CAMHead(nn.Module):
 
     def forward(self, activations: Tensor) -> Tensor:
         """Logits ``(B, C)`` of activations ``(B, channels, h, w)``."""
-        pooled = activations.mean((2, 3))
-        return self.linear(F.dropout(pooled, self.dropout, self.training))
+        # never in half precision: the mean of a map stays the logit
+        pooled = activations.mean((2, 3), dtype=torch.promote_types(activations.dtype, torch.float32))
+        pooled = F.dropout(pooled, self.dropout, self.training).to(self.linear.weight.dtype)
+        with torch.autocast(activations.device.type, enabled=False):
+            return self.linear(pooled)
 
     def l2_penalty(self) -> Tensor:
         """``l2 · ½‖w‖²`` summed over the two weight matrices: a scalar to add to the loss."""

@@ -2,7 +2,7 @@
 
 from pytorch_lightning import seed_everything
 
-from camexp.devices import accelerator
+from camexp.devices import accelerator, device_type
 from camexp.training.checkpoints import Checkpoints
 from camexp.training.datamodule import CAMDataModule
 from camexp.training.inspector import CAMInspector
@@ -26,6 +26,7 @@ __all__ = [
     "build_datamodule",
     "build_module",
     "build_trainer",
+    "device_type",
     "fit",
     "print_classes",
     "read_options",

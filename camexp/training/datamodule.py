@@ -7,51 +7,21 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, DistributedSampler, Sampler
+from torch.utils.data import DataLoader, DistributedSampler, Sampler
 
-from camexp.data.images import UnreadableImage, read_image
 from camexp.data.imageset import ImageSet
 from camexp.data.splits import Split, class_table
 from camexp.data.transforms import Transform
 from camexp.devices import default_workers
 from camexp.errors import UserError
+from camexp.features import FeatureCache
 from camexp.files import write_csv
 from camexp.models.preprocessing import Preprocessing
-
-Batch = tuple[Tensor, Tensor, Tensor]
-
-
-class LabelledImages(Dataset[tuple[Tensor, int, int]]):
-    """Tensor ``(3, H, W)``, label and place in the image set, for each of the chosen places."""
-
-    def __init__(
-        self,
-        images: ImageSet,
-        places: Sequence[int],
-        preprocessing: Preprocessing,
-        transform: Transform | None = None,
-    ):
-        self.images, self.places = images, places
-        self.preprocessing, self.transform = preprocessing, transform
-
-    def __len__(self) -> int:
-        return len(self.places)
-
-    def __getitem__(self, item: int) -> tuple[Tensor, int, int]:
-        place = self.places[item]
-        path = self.images.paths[place]
-        try:
-            picture = read_image(path)
-        except UnreadableImage as error:
-            raise UserError(f"{path} cannot be decoded ({error}): remove it, or leave dataset.check=true") from error
-        if self.transform is not None:
-            picture = self.transform(picture)
-        return self.preprocessing(picture), self.images.labels[place], place
+from camexp.training.batches import LabelledImages, Sample, collate
 
 
 class CAMDataModule(pl.LightningDataModule):
-    """Batches of ``(images (B, 3, H, W), labels (B,), places (B,))``.
+    """Batches for training and validation, see :class:`Batch`.
 
     Args:
         images: the data set.
@@ -61,6 +31,7 @@ class CAMDataModule(pl.LightningDataModule):
         batch_size: images a step, over all processes together.
         num_workers: decoding processes; ``None`` chooses by the machine.
         world_size: how many training processes share a batch.
+        features: where a frozen trunk's output is kept, if it is.
     """
 
     def __init__(
@@ -72,6 +43,7 @@ class CAMDataModule(pl.LightningDataModule):
         batch_size: int = 32,
         num_workers: int | None = None,
         world_size: int = 1,
+        features: FeatureCache | None = None,
     ):
         super().__init__()
         if not isinstance(batch_size, int) or batch_size < 1:
@@ -83,8 +55,10 @@ class CAMDataModule(pl.LightningDataModule):
         if len(split.val) < world_size:
             raise UserError(f"{len(split.val)} validation images are too few for {world_size} processes: take fewer")
         self.images, self.split = images, split
-        self.train_set = LabelledImages(images, split.train, preprocessing, transform)
-        self.val_set = LabelledImages(images, split.val, preprocessing)
+        self.features = features
+        store = features.store if features else None
+        self.train_set = LabelledImages(images, split.train, preprocessing, transform, store)
+        self.val_set = LabelledImages(images, split.val, preprocessing, store=store)
         self.batch_size = batch_size // world_size
         self.world_size = world_size
         self.num_workers = default_workers(world_size) if num_workers is None else num_workers
@@ -94,16 +68,16 @@ class CAMDataModule(pl.LightningDataModule):
         """Optimizer steps in one pass over the training images."""
         return -(-len(self.split.train) // (self.batch_size * self.world_size))
 
-    def train_dataloader(self) -> DataLoader[tuple[Tensor, int, int]]:
+    def train_dataloader(self) -> DataLoader[Sample]:
         if self.world_size > 1:
             share: DistributedSampler[int] = DistributedSampler(self.train_set, self.world_size, self._rank)
             return self.loader(self.train_set, sampler=share)
         return self.loader(self.train_set, shuffle=True)
 
-    def val_dataloader(self) -> DataLoader[tuple[Tensor, int, int]]:
+    def val_dataloader(self) -> DataLoader[Sample]:
         # every so-manieth image, none twice: a padded share would count some images double
         places = self.val_set.places[self._rank :: self.world_size]
-        return self.loader(LabelledImages(self.images, places, self.val_set.preprocessing))
+        return self.loader(LabelledImages(self.images, places, self.val_set.preprocessing, store=self.val_set.store))
 
     @property
     def _rank(self) -> int:
@@ -111,13 +85,14 @@ class CAMDataModule(pl.LightningDataModule):
 
     def loader(
         self, data: LabelledImages, shuffle: bool = False, sampler: Sampler[int] | None = None
-    ) -> DataLoader[tuple[Tensor, int, int]]:
+    ) -> DataLoader[Sample]:
         """Batches of any of these images."""
         return DataLoader(
             data,
             batch_size=self.batch_size,
             shuffle=shuffle,
             sampler=sampler,
+            collate_fn=collate,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),

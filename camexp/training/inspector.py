@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
+import torch
 from PIL import Image
+from torch import Tensor
 
 from camexp.errors import UserError
 from camexp.files import replacing
@@ -57,6 +59,7 @@ class CAMInspector(pl.Callback):
         self.folder, self.every_n_steps = folder, every_n_steps
         self.style = {"colormap": colormap, "alpha": alpha}
         self.history: list[tuple[int, list[Panel]]] = []
+        self._frozen: dict[int, Tensor] = {}
 
     @property
     def pairs(self) -> int:
@@ -104,9 +107,8 @@ class CAMInspector(pl.Callback):
 
     def _panels(self, classifier: CAMClassifier, place: int) -> list[Panel]:
         picture = self.pictures[place]
-        images = classifier.preprocess(picture)[None]
         # one pass for the logits of the predicted class and for all maps
-        result = classifier.explain(images, "all")
+        result = classifier.explain_features(self._features(classifier, place), "all")
         probabilities = result.probabilities[0].cpu()
         predicted = int(probabilities.argmax())
         panels = []
@@ -116,6 +118,16 @@ class CAMInspector(pl.Callback):
             name, winner = classifier.classes[label], classifier.classes[predicted]
             panels.append(Panel(picture, cam, name, float(probabilities[label]), winner))
         return panels
+
+    @torch.no_grad()
+    def _features(self, classifier: CAMClassifier, place: int) -> Tensor:
+        """The trunk's output for one picture; a frozen trunk is asked once."""
+        if place in self._frozen:
+            return self._frozen[place]
+        features = classifier.trunk_features(classifier.preprocess(self.pictures[place])[None])
+        if classifier.trunk_is_frozen:
+            self._frozen[place] = features
+        return features
 
     def _append(self, step: int, panels: Sequence[Panel]) -> None:
         path = self.folder / "steps.csv"

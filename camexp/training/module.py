@@ -13,9 +13,10 @@ from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
 from camexp.errors import UserError
+from camexp.features import FeatureCache
 from camexp.models import CAMClassifier
 from camexp.models.checkpoint import KEY, describe
-from camexp.training.datamodule import Batch
+from camexp.training.batches import Batch
 
 MakeOptimizer = Callable[..., torch.optim.Optimizer]
 MakeScheduler = Callable[..., torch.optim.lr_scheduler.LRScheduler]
@@ -31,6 +32,7 @@ class CAMTraining(pl.LightningModule):
             schedule advances once a step. ``None`` keeps the learning rate.
         steps_per_epoch: for schedules that count in epochs.
         config: the run's configuration as plain values; every checkpoint carries it.
+        features: where to keep the trunk's output, which must be frozen.
     """
 
     def __init__(
@@ -40,21 +42,42 @@ class CAMTraining(pl.LightningModule):
         make_scheduler: MakeScheduler | None = None,
         steps_per_epoch: int = 1,
         config: dict[str, Any] | None = None,
+        features: FeatureCache | None = None,
     ):
         super().__init__()
         self.classifier = classifier
         self.make_optimizer, self.make_scheduler = make_optimizer, make_scheduler
         self.steps_per_epoch = steps_per_epoch
         self.config = config or {}
+        self.features = features
         self.val_accuracy = MulticlassAccuracy(len(classifier.classes), average="micro")
         self.val_loss = MeanMetric()
 
-    def forward(self, images: Tensor) -> Tensor:
-        return self.classifier(images)
+    def forward(self, batch: Batch) -> Tensor:
+        head = self.classifier.head
+        return head(head.activations(self.trunk_features(batch)))
+
+    def trunk_features(self, batch: Batch) -> Tensor:
+        """The trunk's output ``(B, D, h, w)`` for a batch: read where it is stored, computed and stored where not."""
+        if self.features is None:
+            return self.classifier.trunk(batch.images)
+        with torch.no_grad():
+            parts = []
+            if batch.names:
+                # what is computed is rounded as it will be read: an epoch sees the same numbers as the next one
+                rounded = self.features.round(self.classifier.trunk(batch.images))
+                self.features.keep(batch.names, rounded)
+                parts.append(rounded)
+            if batch.stored is not None:
+                self.features.read += len(batch.stored)
+                parts.append(batch.stored)
+            assert batch.is_stored is not None
+            order = torch.argsort(torch.argsort(batch.is_stored, stable=True))
+            merged = torch.cat(parts)[order] if len(parts) > 1 else parts[0]
+            return merged.permute(0, 3, 1, 2).to(self.classifier.head.linear.weight.dtype)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        images, labels, _ = batch
-        logits = self(images)
+        logits, labels = self(batch), batch.labels
         cross_entropy = F.cross_entropy(logits, labels)
         penalty = self.classifier.head.l2_penalty()
         accuracy = (logits.argmax(1) == labels).float().mean()
@@ -65,8 +88,7 @@ class CAMTraining(pl.LightningModule):
         return cross_entropy + penalty
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        images, labels, _ = batch
-        logits = self(images).float()
+        logits, labels = self(batch).float(), batch.labels
         self.val_accuracy.update(logits, labels)
         self.val_loss.update(F.cross_entropy(logits, labels, reduction="none"))
 

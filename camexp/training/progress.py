@@ -11,7 +11,7 @@ import pytorch_lightning as pl
 from camexp.errors import UserError
 from camexp.reporting.console import log
 from camexp.reporting.progress import Progress
-from camexp.training.datamodule import Batch
+from camexp.training.batches import Batch
 
 
 class TrainingProgress(pl.Callback):
@@ -47,7 +47,7 @@ class TrainingProgress(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
         now = time.monotonic()
-        self.images += len(batch[0]) * trainer.world_size
+        self.images += len(batch.labels) * trainer.world_size
         self.seconds += now - self._since
         self._since = now
         due = trainer.global_step % trainer.log_every_n_steps == 0  # type: ignore[attr-defined]

@@ -9,11 +9,12 @@ from typing import Any, TypeVar
 
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.utilities import move_data_to_device
 
 from camexp.config import flat
 from camexp.evaluation import PointingGame
 from camexp.files import shown, write_json
-from camexp.models import CAMClassifier
+from camexp.precision import autocast
 from camexp.reporting.console import log
 from camexp.training.checkpoints import Checkpoints
 from camexp.training.datamodule import CAMDataModule
@@ -37,7 +38,7 @@ def report(
     if not trainer.is_global_zero:
         return best_accuracy
     if datamodule.images.mask is not None:
-        final["val/pointing"] = pointing(module.classifier, datamodule, trainer.strategy.root_device)
+        final["val/pointing"] = pointing(module, datamodule, trainer.strategy.root_device)
     summary = {
         "run_folder": str(options["run_dir"]),
         "final": final,
@@ -51,6 +52,7 @@ def report(
         "device": device_name(trainer.strategy.root_device),
         "devices": trainer.world_size,
         "precision": str(trainer.precision),
+        "features": datamodule.features and datamodule.features.summary(),
         "versions": versions(),
         "git_commit": git_commit(Path(__file__).parent),
     }
@@ -64,15 +66,18 @@ def report(
 
 
 @torch.inference_mode()
-def pointing(classifier: CAMClassifier, datamodule: CAMDataModule, device: torch.device) -> float:
+def pointing(module: CAMTraining, datamodule: CAMDataModule, device: torch.device) -> float:
     """The share of validation images whose map of the true class peaks inside the object's mask."""
     masks_of = datamodule.images.mask
     assert masks_of is not None
-    classifier.to(device).eval()
+    module.to(device).eval()
     metric = PointingGame()
-    for images, labels, places in datamodule.loader(datamodule.val_set):
-        maps = classifier.explain(images, labels[:, None]).maps.cpu()
-        for cam, place in zip(maps, places.tolist(), strict=True):
+    for batch in datamodule.loader(datamodule.val_set):
+        batch = move_data_to_device(batch, device)
+        with autocast(module.classifier.precision, device):
+            features = module.trunk_features(batch)
+        maps = module.classifier.explain_features(features, batch.labels[:, None]).maps.cpu()
+        for cam, place in zip(maps, batch.places.tolist(), strict=True):
             mask = torch.from_numpy(masks_of(datamodule.images.paths[place]).copy())
             size = (mask.shape[0], mask.shape[1])
             metric.update(torch.nn.functional.interpolate(cam[None], size, mode="bilinear")[0], mask[None])

@@ -15,8 +15,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from camexp.config import TRAIN, build, plain
 from camexp.data import ImageSet, Split, UnreadableImage, class_table, input_size, read_image
-from camexp.devices import world_size
+from camexp.devices import device_type, world_size
 from camexp.errors import UserError
+from camexp.features import open_cache
 from camexp.files import shown
 from camexp.labels import as_typed
 from camexp.models import CAMClassifier
@@ -66,28 +67,32 @@ def build_datamodule(
         raise UserError(
             f"transform.train={make_transform} is not a transform: choose transform=resize or transform=augment"
         )
+    transform = None
+    if make_transform:
+        size = list(input_size(options["transform"]["size"]))
+        transform = build({**make_transform, "size": size}, "transform")
     return CAMDataModule(
         images,
         split,
         classifier.preprocessing,
-        transform=build({**make_transform, "size": list(input_size(options["transform"]["size"]))}, "transform")
-        if make_transform
-        else None,
+        transform=transform,
         batch_size=options["batch_size"],
         num_workers=options["num_workers"],
         world_size=world_size(dict(devices), options["trainer"]["num_nodes"]),
+        features=open_cache(options["features"], classifier, transform, device_type(devices)),
     )
 
 
-def build_module(options: Options, classifier: CAMClassifier, steps_per_epoch: int) -> CAMTraining:
+def build_module(options: Options, classifier: CAMClassifier, datamodule: CAMDataModule) -> CAMTraining:
     """The training step with its optimizer and schedule."""
     scheduler = options["scheduler"]
     return CAMTraining(
         classifier,
         make_optimizer=build(options["optimizer"], "optimizer", _partial_=True),
         make_scheduler=build(scheduler, "scheduler", _partial_=True) if scheduler else None,
-        steps_per_epoch=steps_per_epoch,
+        steps_per_epoch=datamodule.steps_per_epoch,
         config=dict(options),
+        features=datamodule.features,
     )
 
 
@@ -108,7 +113,7 @@ def build_trainer(
     return lightning_trainer(
         options["trainer"],
         devices,
-        options["precision"],
+        classifier.precision,
         datamodule.steps_per_epoch,
         callbacks,
         [MetricsCSV(run_folder / "metrics.csv"), *loggers],

@@ -6,10 +6,17 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader
 
 from camexp.models import CAMClassifier, Preprocessing
 from camexp.training import CAMTraining
+from camexp.training.batches import Sample, collate
+
+
+def samples(images, labels):
+    return [
+        Sample(image, None, "", label, place) for place, (image, label) in enumerate(zip(images, labels, strict=True))
+    ]
 
 
 def fit(module, loader, **options):
@@ -35,7 +42,7 @@ def test_the_loss_is_cross_entropy_and_half_the_squared_weights():
     gradients = torch.autograd.grad(loss, list(classifier.parameters()))
 
     module = CAMTraining(classifier, functools.partial(torch.optim.SGD, lr=0.5))
-    loader = DataLoader(TensorDataset(images, labels, torch.arange(6)), batch_size=6)
+    loader = DataLoader(samples(images, labels.tolist()), batch_size=6, collate_fn=collate)
     trainer = fit(module, loader, max_steps=1)
     for (name, value), gradient in zip(classifier.named_parameters(), gradients, strict=True):
         assert torch.allclose(value, before[name] - 0.5 * gradient, atol=1e-6), name
@@ -58,8 +65,6 @@ def test_the_schedule_moves_once_a_step():
         return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.5**step)
 
     module = CAMTraining(classifier, functools.partial(torch.optim.SGD, lr=1.0), halving, steps_per_epoch=3)
-    loader = DataLoader(
-        TensorDataset(torch.randn(6, 3, 32, 32), torch.tensor([0, 1] * 3), torch.arange(6)), batch_size=2
-    )
+    loader = DataLoader(samples(torch.randn(6, 3, 32, 32), [0, 1] * 3), batch_size=2, collate_fn=collate)
     trainer = fit(module, loader, max_epochs=2)
     assert trainer.optimizers[0].param_groups[0]["lr"] == 0.5**6

@@ -1,0 +1,132 @@
+"""When features are kept, and the process that keeps them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from camexp.data.transforms import Flip, Transform
+from camexp.errors import UserError
+from camexp.features.identity import describe_trunk, key
+from camexp.features.store import FeatureStore, make_room
+from camexp.files import shown
+from camexp.models.classifier import CAMClassifier
+from camexp.reporting.console import log
+
+DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
+DEFAULT_FOLDER = Path("outputs/features")
+COUNT_AGAIN = 10**9  # bytes written, after which what other processes wrote is counted too
+
+
+class FeatureCache:
+    """A store of features with a limit to its size.
+
+    A store that cannot be written to (a full disk, a read-only folder, the limit) is still read; it says so
+    once, and what is not there is computed.
+
+    Args:
+        root: the cache's folder, a store a trunk in it.
+        about: see :func:`describe_trunk`; its ``dtype`` is what is stored.
+        max_gb: of the whole folder, in 10⁹ bytes.
+
+    Attributes:
+        read, computed: how many images' features came from the store and from the trunk.
+    """
+
+    def __init__(self, root: Path, about: dict[str, Any], max_gb: float):
+        self.root, self.max_gb = root, max_gb
+        self.dtype = DTYPES[about["dtype"]]
+        self.store = FeatureStore(root / key(about))
+        self.read = self.computed = 0
+        self._size: float | None = None
+        self._uncounted = 0
+        self._writes = True
+        self._held = None
+        try:
+            self.store.create(about)
+            self._held = self.store.hold()
+            if not os.access(self.store.folder, os.W_OK):
+                raise PermissionError("read-only")
+        except OSError as error:
+            self._stop(f"{shown(root)} cannot be written to ({error.strerror or error})")
+
+    def round(self, features: Tensor) -> Tensor:
+        """``(B, D, h, w)`` as they are stored: ``(B, h, w, D)`` in the store's dtype.
+
+        Raises:
+            UserError: numbers that float16 cannot hold.
+        """
+        rounded = features.permute(0, 2, 3, 1).to(self.dtype).contiguous()
+        if self.dtype == torch.float16 and not torch.isfinite(rounded).all() and torch.isfinite(features).all():
+            largest = float(features.abs().max())
+            raise UserError(f"features.dtype=float16 cannot hold {largest:g}: take features.dtype=bfloat16")
+        return rounded
+
+    def keep(self, names: Sequence[str], rounded: Tensor) -> None:
+        """Store what :meth:`round` returned, an entry a name."""
+        self.computed += len(names)
+        if not self._writes:
+            return
+        for name, tensor in zip(names, rounded.cpu(), strict=True):
+            if not self._has_room(tensor.nbytes):
+                self._stop(f"features.max_gb={self.max_gb:g} is reached")
+                return
+            try:
+                written = self.store.write(name, tensor)
+            except OSError as error:
+                self._stop(f"{shown(self.root)} cannot be written to ({error.strerror or error})")
+                return
+            self._size = (self._size or 0) + written
+            self._uncounted += written
+
+    def summary(self) -> dict[str, Any]:
+        """Where the features are, and how many came from there."""
+        return {"store": str(self.store.folder), "read": self.read, "computed": self.computed}
+
+    def _has_room(self, size: int) -> bool:
+        limit = self.max_gb * 1e9
+        if self._size is None or self._size + size > limit or self._uncounted > COUNT_AGAIN:
+            self._size, self._uncounted = make_room(self.root, self.store, limit - size), 0
+        return self._size + size <= limit
+
+    def _stop(self, why: str) -> None:
+        self._writes = False
+        log.warning(f"features: {why}; what is not there already is computed in every epoch")
+
+
+def open_cache(
+    features: Mapping[str, Any], classifier: CAMClassifier, transform: Transform | None, device: str
+) -> FeatureCache | None:
+    """The cache that ``features`` asks for, or ``None``, with the reason told, where nothing can be kept.
+
+    Args:
+        features: ``cache`` (``auto``, ``off`` or a folder), ``dtype`` and ``max_gb``.
+        classifier: already frozen, with its weights and its precision.
+        transform: of the training images; only none at all and :class:`Flip` leave features that come again.
+        device: where the trunk runs.
+
+    Raises:
+        UserError: an unknown dtype.
+    """
+    if features["dtype"] not in DTYPES:
+        raise UserError(f"features.dtype={features['dtype']} is not known: expected one of {', '.join(DTYPES)}")
+    asked = features["cache"]
+    if asked in ("off", False, None):
+        return None
+    if not classifier.trunk_is_frozen:
+        log.info("features: not kept, because layers of the trunk train (model.freeze=trunk would freeze them)")
+        return None
+    if transform is not None and not isinstance(transform, Flip):
+        log.info("features: not kept, because every epoch crops the images anew (transform=resize or flip would not)")
+        return None
+    root = DEFAULT_FOLDER if asked in ("auto", True) else Path(str(asked)).expanduser()
+    cache = FeatureCache(root, describe_trunk(classifier, features["dtype"], device), float(features["max_gb"]))
+    log.info(
+        f"features: of the frozen trunk, kept in {shown(cache.store.folder)} ({cache.store.count()} there already)"
+    )
+    return cache

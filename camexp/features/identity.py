@@ -1,0 +1,71 @@
+"""What decides a stored feature: the picture's bytes, and all that turns them into numbers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from camexp.models.classifier import CAMClassifier
+
+FORMAT = 1  # to be raised when reading, resizing or storing changes the numbers
+
+
+def describe_trunk(classifier: CAMClassifier, dtype: str, device: str | torch.device) -> dict[str, Any]:
+    """All that decides a trunk's output for a given file, as plain values.
+
+    Args:
+        classifier: its trunk, preprocessing and precision count, its head does not.
+        dtype: of what is stored.
+        device: GPUs round otherwise than CPUs.
+
+    >>> from camexp.models import Preprocessing
+    >>> model = CAMClassifier("vgg11", ["a", "b"], Preprocessing((64, 64)), width=1 / 16)
+    >>> sorted(describe_trunk(model, "float16", "cpu"))
+    ['device', 'dtype', 'format', 'precision', 'preprocessing', 'trunk', 'weights', 'width']
+    """
+    weights = hashlib.blake2b(digest_size=16)
+    for name, tensor in sorted(classifier.trunk.state_dict().items()):
+        weights.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
+        weights.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return {
+        "format": FORMAT,
+        "trunk": classifier.architecture["trunk"],
+        "width": classifier.architecture["width"],
+        "weights": weights.hexdigest(),
+        "preprocessing": classifier.preprocessing.to_dict(),
+        "precision": classifier.precision,
+        "device": torch.device(device).type,
+        "dtype": dtype,
+    }
+
+
+def key(about: dict[str, Any]) -> str:
+    """A folder's name for a description: the same one for the same content.
+
+    >>> key({"a": 1, "b": 2}) == key({"b": 2, "a": 1})
+    True
+    """
+    return hashlib.blake2b(json.dumps(about, sort_keys=True).encode(), digest_size=10).hexdigest()
+
+
+def content_digest(path: Path) -> str:
+    """The digest of a file's bytes, 32 hexadecimal digits; read again only when size or time of change differ.
+
+    The bytes and not the name: a data set copied to another disk keeps its features, an edited file loses its own.
+    """
+    stat = path.stat()
+    return _digest(path, stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=2**21)
+def _digest(path: Path, size: int, mtime_ns: int) -> str:
+    with path.open("rb") as file:
+        digest = hashlib.blake2b(digest_size=16)
+        while chunk := file.read(2**20):
+            digest.update(chunk)
+    return digest.hexdigest()
