@@ -15,7 +15,7 @@ def main(config: DictConfig) -> None:
     paths = prediction.find_inputs(options["input"])
     model = prediction.load_model(options)
     outcome = prediction.predict(model, paths, options)
-    prediction.report(outcome, options["strict"])
+    prediction.report(outcome, options)
 
 
 if __name__ == "__main__":

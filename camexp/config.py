@@ -63,6 +63,7 @@ PREDICT = {
     "num_workers": Number(0, 256, optional=True),
     "alpha": Number(0, 1, whole=False),
     "montage.images": Number(0, 100),
+    "montage.pages": Number(1, BIG, optional=True),
     "montage.tile": Number(32, 2000),
 }
 CHOICES = {

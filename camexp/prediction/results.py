@@ -17,9 +17,9 @@ from scipy.io import savemat
 from camexp.cam.boxes import Box, box_from_map
 from camexp.cam.colour import overlay
 from camexp.cam.maps import upsample
-from camexp.files import replacing
+from camexp.files import replacing, save_png
 from camexp.reporting.console import log
-from camexp.reporting.figures import captioned, colour_bar, grid, scaled
+from camexp.reporting.figures import colour_bar
 
 TOP = 5
 MATLAB_LIMIT = 2**31 - 1  # bytes of one variable in a .mat file of this version
@@ -100,31 +100,11 @@ HEADER = (
 )  # fmt: skip
 
 
-def montage_row(image: Explained, tile: int, colormap: str, alpha: float, most: int = 5) -> list[Image.Image]:
-    """The photograph and at most ``most`` maps over it, captioned, for a montage."""
-    small = scaled(Image.fromarray(image.pixels), tile)
-    row = [captioned(small, [image.path.name, ""], size=12)]
-    for label, cam in list(zip(image.labels, image.maps, strict=True))[:most]:
-        heat = upsample(torch.from_numpy(cam)[None, None], (small.height, small.width))[0, 0].numpy()
-        picture = Image.fromarray(overlay(np.asarray(small), heat, colormap, alpha))
-        row.append(captioned(picture, [image.classes[label], f"p = {image.probabilities[label]:.3f}"], size=12))
-    return row
-
-
-def write_montage(path: Path, rows: Sequence[Sequence[Image.Image]]) -> None:
-    """One page: an image a row; short rows stand in several columns."""
-    columns = max(1, 8 // max(len(row) for row in rows))
-    lines = [[tile for row in rows[start : start + columns] for tile in row] for start in range(0, len(rows), columns)]
-    with replacing(path) as temporary:
-        grid(lines).save(temporary)
-
-
 def _write_overlay(image: Explained, cam: NDArray[np.float32], path: Path, options: Mapping[str, Any]) -> None:
     heat = Image.fromarray(overlay(image.pixels, cam, options["colormap"], options["alpha"]))
     if options["colorbar"]:
         heat = colour_bar(heat, float(cam.min()), float(cam.max()), options["colormap"])
-    with replacing(path) as temporary:
-        heat.save(temporary, compress_level=1)  # a third of the time for a tenth more bytes
+    save_png(path, heat)
 
 
 def _arrays(image: Explained, upsampled: NDArray[np.float32] | None) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from omegaconf import DictConfig
-from PIL import Image
 
 from camexp.cam.colour import colour_map
 from camexp.config import PREDICT, plain
@@ -22,7 +21,9 @@ from camexp.labels import as_typed, resolve_label
 from camexp.models import CAMClassifier, Preprocessing, load
 from camexp.prediction.batches import Picture, Unreadable, batches
 from camexp.prediction.inputs import distinct, file_name, unique_names
-from camexp.prediction.results import HEADER, Explained, montage_row, write_montage, write_results
+from camexp.prediction.montages import Montages
+from camexp.prediction.results import HEADER, Explained, write_results
+from camexp.prediction.write_behind import WriteBehind
 from camexp.reporting.console import log
 from camexp.reporting.progress import Progress
 
@@ -55,7 +56,7 @@ def load_model(options: Options) -> CAMClassifier:
         raise UserError(f"gpus={options['gpus']}: predict uses one GPU, take gpus=1")
     place = devices["devices"][0] if isinstance(devices["devices"], list) else 0
     device = f"cuda:{place}" if devices["accelerator"] == "gpu" else devices["accelerator"]
-    model = load(Path(str(options["ckpt"])).expanduser(), device)
+    model = load(Path(str(options["ckpt"])).expanduser(), device, options["precision"], options["compile"])
     if options["resize"] != "trained":
         old = model.preprocessing
         model.preprocessing = Preprocessing(options["resize"], old.mean, old.std)
@@ -78,15 +79,26 @@ def read_label(label: Any, classes: Sequence[str]) -> Any:
 
 
 def predict(model: CAMClassifier, paths: Sequence[Path], options: Options) -> Outcome:
-    """Explain every image and write its results; unreadable ones are skipped and told."""
+    """Explain every image and write its results; unreadable ones are skipped and told.
+
+    Processes decode ahead and threads write behind the network, so that it need not wait for either.
+    """
     label = read_label(options["label"], model.classes)
     outcome = Outcome(Path(options["output"]))
     names, class_files = unique_names(paths), distinct([file_name(name) for name in model.classes])
     rows: dict[int, list[tuple[Any, ...]]] = {}
-    pages = Montages(outcome, len(paths), options)
+    pages = Montages(outcome.folder, len(paths), options)
     workers = options["num_workers"]
     workers = min(default_workers() if workers is None else workers, len(paths) // 8)
-    with Progress("predicting", total=len(paths), unit="images") as progress:
+
+    def write(place: int, image: Explained) -> None:
+        rows[place] = write_results(image, names[place], class_files, outcome.folder, options)
+        pages.add(place, image)
+
+    with (
+        Progress("predicting", total=len(paths), unit="images") as progress,
+        WriteBehind(write, most_waiting=2 * options["batch_size"]) as writing,
+    ):
         for batch in batches(paths, model.preprocessing, options["batch_size"], workers):
             if isinstance(batch, Unreadable):
                 outcome.skipped.append((paths[batch.place], batch.reason))
@@ -95,10 +107,11 @@ def predict(model: CAMClassifier, paths: Sequence[Path], options: Options) -> Ou
                 progress.advance(1)
                 continue
             for picture, image in zip(batch, explain(model, batch, paths, label), strict=True):
-                rows[picture.place] = write_results(image, names[picture.place], class_files, outcome.folder, options)
-                pages.add(picture.place, image)
-                outcome.explained += 1
-                progress.advance(1)
+                writing.submit(picture.place, image)
+            outcome.explained += len(batch)
+            progress.advance(len(batch))
+        writing.finish()
+    outcome.montages = pages.written
     write_csv(outcome.folder / "predictions.csv", HEADER, (row for place in sorted(rows) for row in rows[place]))
     skipped = outcome.folder / "skipped.csv"
     skipped.unlink(missing_ok=True)  # of an earlier run into the same folder
@@ -120,36 +133,13 @@ def explain(model: CAMClassifier, batch: Sequence[Picture], paths: Sequence[Path
     ]  # fmt: skip
 
 
-class Montages:
-    """Pages in the order of the inputs, each written as soon as the last of its images is there."""
-
-    def __init__(self, outcome: Outcome, count: int, options: Options):
-        self.outcome, self.count, self.options = outcome, count, options
-        self.size = options["montage"]["images"]
-        self.pages: dict[int, dict[int, list[Image.Image] | None]] = {}
-
-    def add(self, place: int, image: Explained | None) -> None:
-        """The result of one input, or ``None`` where it was skipped."""
-        if not self.size:
-            return
-        page = place // self.size
-        tiles = self.pages.setdefault(page, {})
-        style = self.options["montage"]["tile"], self.options["colormap"], self.options["alpha"]
-        tiles[place] = None if image is None else montage_row(image, *style)
-        if len(tiles) == min(self.size, self.count - page * self.size):
-            rows = [row for _, row in sorted(self.pages.pop(page).items()) if row is not None]
-            if rows:
-                write_montage(self.outcome.folder / f"montage_{page + 1:04d}.png", rows)
-                self.outcome.montages += 1
-
-
-def report(outcome: Outcome, strict: bool) -> None:
+def report(outcome: Outcome, options: Options) -> None:
     """Where the results are and what was skipped.
 
     Raises:
         UserError: nothing could be read, or something could not with ``strict=true``.
     """
-    skipped = len(outcome.skipped)
+    skipped, montage, strict = len(outcome.skipped), options["montage"], options["strict"]
     told = f"{skipped} of {skipped + outcome.explained} images could not be read"
     if not outcome.explained:
         path, reason = outcome.skipped[0]
@@ -157,6 +147,8 @@ def report(outcome: Outcome, strict: bool) -> None:
     log.info(f"\n  images       {outcome.explained}" + (f"   ({skipped} skipped, see skipped.csv)" if skipped else ""))
     log.info(f"  results      {outcome.folder}")
     if outcome.montages:
-        log.info(f"  look at      {outcome.folder / 'montage_0001.png'}")
+        shown = min(outcome.montages * montage["images"], outcome.explained + skipped)
+        more = f"   (the first {shown} images; montage.pages=null: all)" if shown < outcome.explained + skipped else ""
+        log.info(f"  look at      {outcome.folder / 'montage_0001.png'}{more}")
     if strict and skipped:
         raise UserError(f"strict=true: {told}, see {outcome.folder / 'skipped.csv'}")

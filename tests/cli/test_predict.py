@@ -45,7 +45,9 @@ def rows(path):
 
 
 def test_everything_is_written(script, ckpt, photos, tmp_path):
-    done = script("predict.py", f"ckpt={ckpt}", f"input={photos}", "label=all", "output=out", "npz=true")
+    done = script(
+        "predict.py", f"ckpt={ckpt}", f"input={photos}", "label=all", "output=out", "npz=true", "mat.upsampled=true"
+    )
     assert done.code == 0, done.err
     out = tmp_path / "out"
     names = {
@@ -152,6 +154,7 @@ def test_colours_alpha_and_colour_bar(script, ckpt, photos, tmp_path):
         "label=cat",
         "colormap=viridis",
         "alpha=1.0",
+        "mat.upsampled=true",
         "output=out",
     )
     assert done.code == 0, done.err
@@ -175,13 +178,13 @@ def test_less_can_be_asked_for(script, ckpt, photos, tmp_path):
         f"ckpt={ckpt}",
         f"input={photos}",
         "overlays=false",
-        "mat.upsampled=false",
         "montage.images=2",
         "output=out",
     )
     assert done.code == 0, done.err
     assert not (tmp_path / "out" / "overlays").exists()
-    assert "upsampled" not in loadmat(tmp_path / "out" / "maps" / "sub_a.mat")
+    content = loadmat(tmp_path / "out" / "maps" / "sub_a.mat")
+    assert "maps" in content and "upsampled" not in content
     assert len(list((tmp_path / "out").glob("montage_*.png"))) == 2
 
 
@@ -219,7 +222,7 @@ def test_class_names_that_differ_only_in_odd_letters(script, photos, tmp_path):
 
 def test_upsampled_maps_beyond_matlabs_limit_are_left_out(script, ckpt, photos, tmp_path, monkeypatch):
     monkeypatch.setattr("camexp.prediction.results.MATLAB_LIMIT", 3 * 80 * 60 * 4)
-    done = script("predict.py", f"ckpt={ckpt}", f"input={photos}", "label=all", "output=out")
+    done = script("predict.py", f"ckpt={ckpt}", f"input={photos}", "label=all", "mat.upsampled=true", "output=out")
     assert done.code == 0, done.err
     assert "upsampled" in loadmat(tmp_path / "out" / "maps" / "my photos_a.mat")
     assert "upsampled" not in loadmat(tmp_path / "out" / "maps" / "b=1, ü [x].mat")

@@ -1,0 +1,76 @@
+"""Pages of photographs with their maps beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from camexp.cam.colour import overlay
+from camexp.cam.maps import upsample
+from camexp.files import save_png
+from camexp.prediction.results import Explained
+from camexp.reporting.figures import captioned, grid, scaled
+
+
+class Montages:
+    """Pages in the order of the inputs, each written as soon as the last of its images is there.
+
+    Args:
+        folder: where ``montage_0001.png`` … go.
+        count: how many images there will be.
+        options: ``montage.images`` (a page), ``montage.pages`` (at most; ``None``: all), ``montage.tile``,
+            ``colormap`` and ``alpha``.
+
+    Attributes:
+        written: pages so far.
+    """
+
+    def __init__(self, folder: Path, count: int, options: Mapping[str, Any]):
+        self.folder, self.count, self.options = folder, count, options
+        self.size = options["montage"]["images"]
+        self.pages = options["montage"]["pages"]
+        self.written = 0
+        self._open: dict[int, dict[int, list[Image.Image] | None]] = {}
+        self._lock = Lock()
+
+    def add(self, place: int, image: Explained | None) -> None:
+        """The result of one input, or ``None`` where it was skipped; several threads may call at once."""
+        if not self.size or (self.pages is not None and place >= self.pages * self.size):
+            return
+        style = self.options["montage"]["tile"], self.options["colormap"], self.options["alpha"]
+        row = None if image is None else montage_row(image, *style)
+        page = place // self.size
+        with self._lock:
+            rows = self._open.setdefault(page, {})
+            rows[place] = row
+            if len(rows) < min(self.size, self.count - page * self.size):
+                return
+            del self._open[page]
+        if tiles := [tiles for _, tiles in sorted(rows.items()) if tiles is not None]:
+            write_montage(self.folder / f"montage_{page + 1:04d}.png", tiles)
+            with self._lock:
+                self.written += 1
+
+
+def montage_row(image: Explained, tile: int, colormap: str, alpha: float, most: int = 5) -> list[Image.Image]:
+    """The photograph and at most ``most`` maps over it, captioned, for a montage."""
+    small = scaled(Image.fromarray(image.pixels), tile)
+    row = [captioned(small, [image.path.name, ""], size=12)]
+    for label, cam in list(zip(image.labels, image.maps, strict=True))[:most]:
+        heat = upsample(torch.from_numpy(cam)[None, None], (small.height, small.width))[0, 0].numpy()
+        picture = Image.fromarray(overlay(np.asarray(small), heat, colormap, alpha))
+        row.append(captioned(picture, [image.classes[label], f"p = {image.probabilities[label]:.3f}"], size=12))
+    return row
+
+
+def write_montage(path: Path, rows: Sequence[Sequence[Image.Image]]) -> None:
+    """One page: an image a row; short rows stand in several columns."""
+    columns = max(1, 8 // max(len(row) for row in rows))
+    lines = [[tile for row in rows[start : start + columns] for tile in row] for start in range(0, len(rows), columns)]
+    save_png(path, grid(lines))

@@ -1,0 +1,52 @@
+"""Writing results in threads while the network goes on."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+
+class WriteBehind:
+    """Call a function in threads, with a limit to what waits: memory does not grow with the number of images.
+
+    Encoding PNGs lets go of the interpreter, so threads do. The first error is raised at the next
+    :meth:`submit` or at :meth:`finish`; on any way out of the ``with`` block what is being written is
+    finished and what waits is dropped.
+
+    Args:
+        write: what to do with one result.
+        most_waiting: results held at most; further ones wait for the threads.
+
+    >>> done = []
+    >>> with WriteBehind(done.append, most_waiting=2) as writing:
+    ...     for number in range(5):
+    ...         writing.submit(number)
+    ...     writing.finish()
+    >>> sorted(done)
+    [0, 1, 2, 3, 4]
+    """
+
+    def __init__(self, write: Callable[..., None], most_waiting: int):
+        self.write, self.most_waiting = write, most_waiting
+        self._pool = ThreadPoolExecutor(min(4, os.cpu_count() or 1))
+        self._waiting: deque[Future[None]] = deque()
+
+    def submit(self, *arguments: Any) -> None:
+        """Have one result written as soon as a thread is free."""
+        while len(self._waiting) >= self.most_waiting:
+            self._waiting.popleft().result()
+        self._waiting.append(self._pool.submit(self.write, *arguments))
+
+    def finish(self) -> None:
+        """Wait until all is written."""
+        while self._waiting:
+            self._waiting.popleft().result()
+
+    def __enter__(self) -> WriteBehind:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
