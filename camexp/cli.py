@@ -16,7 +16,8 @@ from camexp.reporting.console import ConsoleHandler, log
 
 # Options whose value is a path or a class name, in which any letter may stand.
 VERBATIM = frozenset(
-    "ckpt input output label dataset.root dataset.classes dataset.url inspect.image inspect.label "  # noqa: SIM905
+    "ckpt input output label boxes masks heatmaps threshold.from dataset.root dataset.classes dataset.url "  # noqa: SIM905
+    "inspect.image inspect.label "
     "model.weights hydra.run.dir hydra.sweep.dir".split()
 )
 _OVERRIDE = re.compile(r"(\+{0,2}[\w./]+)=(.*)", re.DOTALL)
@@ -29,13 +30,20 @@ def quote_paths(arguments: Sequence[str]) -> list[str]:
     existing file, the elements of lists (``[a,b]``), and all others but ``null`` and what is quoted already,
     are quoted here. In a multirun a comma goes on separating the values of a sweep.
 
+    ``cam=gradcam,layercam`` asks for both of them.
+
     >>> quote_paths(["ckpt=lr=0.1,b/best (1).ckpt", "label=[duck,llama]", "seed=1"])
     ["ckpt='lr=0.1,b/best (1).ckpt'", "label=['duck','llama']", 'seed=1']
+    >>> quote_paths(["cam=cam,gradcam"])
+    ['cam=cam', 'cams=[cam,gradcam]']
     """
     multirun = any(argument in ("-m", "--multirun") for argument in arguments)
     quoted = []
     for argument in arguments:
         match = _OVERRIDE.fullmatch(argument)
+        if match and match[1] == "cam" and "," in match[2] and not multirun:  # methods side by side, no sweep
+            quoted += [f"cam={match[2].split(',')[0]}", f"cams=[{match[2]}]"]
+            continue
         counted = match and match[1].endswith("dataset.classes") and match[2].isdecimal()
         if match and match[1].lstrip("+") in VERBATIM and not counted:
             argument = f"{match[1]}={_quote_value(match[2], multirun)}"

@@ -66,6 +66,16 @@ PREDICT = {
     "montage.pages": Number(1, BIG, optional=True),
     "montage.tile": Number(32, 2000),
 }
+EVALUATE = {
+    "batch_size": Number(1, 65536),
+    "num_workers": Number(0, 256, optional=True),
+    "faithfulness.images": Number(0, BIG),
+    "faithfulness.steps": Number(1, 1000),
+    "features.max_gb": Number(0, 1e6, whole=False),
+    "sheet.images": Number(0, 200),
+    "sheet.tile": Number(32, 2000),
+    "alpha": Number(0, 1, whole=False),
+}
 CHOICES = {
     "command": ("train", "classes"),
     "precision": PRECISIONS,
@@ -83,6 +93,8 @@ FLAGS = (
     "npz",
     "mat.upsampled",
     "mat.write",
+    "cam.flip",
+    "cam.ten_crop",
 )
 
 
@@ -97,7 +109,7 @@ def plain(config: DictConfig, numbers: Mapping[str, Number]) -> dict[str, Any]:
         raise UserError(f"{missing[0]} is not given: add {missing[0]}=…")
     values: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     for option in ("output", "hydra.run.dir", "ckpt"):
-        if option in values and not values[option]:
+        if option in values and values[option] == "":
             raise UserError(f"{option}= is empty: give a path")
     for option in (*numbers, *FLAGS):
         section = option.rpartition(".")[0]

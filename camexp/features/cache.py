@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -17,6 +17,9 @@ from camexp.features.store import FeatureStore, make_room
 from camexp.files import shown
 from camexp.models.classifier import CAMClassifier
 from camexp.reporting.console import log
+
+if TYPE_CHECKING:
+    from camexp.features.batches import Batch
 
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
 DEFAULT_FOLDER = Path("outputs/features")
@@ -66,6 +69,23 @@ class FeatureCache:
             largest = float(features.abs().max())
             raise UserError(f"features.dtype=float16 cannot hold {largest:g}: take features.dtype=bfloat16")
         return rounded
+
+    @torch.no_grad()
+    def complete(self, batch: Batch, trunk: Callable[[Tensor], Tensor]) -> Tensor:
+        """The trunk's output ``(B, D, h, w)`` for a batch, in the store's dtype: what is stored as it was read,
+        the rest computed, and stored."""
+        parts = []
+        if batch.names:
+            # what is computed is rounded as it will be read: an epoch sees the same numbers as the next one
+            rounded = self.round(trunk(batch.images))
+            self.keep(batch.names, rounded)
+            parts.append(rounded)
+        if batch.stored is not None:
+            self.read += len(batch.stored)
+            parts.append(batch.stored)
+        assert batch.is_stored is not None
+        order = torch.argsort(torch.argsort(batch.is_stored, stable=True))
+        return (torch.cat(parts)[order] if len(parts) > 1 else parts[0]).permute(0, 3, 1, 2)
 
     def keep(self, names: Sequence[str], rounded: Tensor) -> None:
         """Store what :meth:`round` returned, an entry a name."""

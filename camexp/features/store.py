@@ -32,7 +32,7 @@ class FeatureStore:
 
     >>> import tempfile
     >>> store = FeatureStore(Path(tempfile.mkdtemp(), "vgg"))
-    >>> store.write("c0ffee", torch.ones(2, 2, 3, dtype=torch.float16))
+    >>> _ = store.write("c0ffee", torch.ones(2, 2, 3, dtype=torch.float16))
     >>> store.read("c0ffee").shape, store.read("bad")
     (torch.Size([2, 2, 3]), None)
     """

@@ -28,6 +28,12 @@ def describe(classifier: CAMClassifier, config: dict[str, Any]) -> dict[str, Any
     }
 
 
+def read_config(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The configuration of the run that wrote a checkpoint which :func:`load` takes."""
+    config = torch.load(path, map_location="cpu", weights_only=True, mmap=True)[KEY].get("config")
+    return config if isinstance(config, dict) else {}
+
+
 def load(
     path: str | os.PathLike[str],
     device: str | torch.device | None = None,

@@ -162,12 +162,12 @@ class CAMClassifier(nn.Module):
         with autocast(self.precision, self.device):
             activations = self.head.activations(features)
         logits = self.head(activations).float()
-        chosen = self._choose(labels, logits)
+        chosen = self.choose(labels, logits)
         weights = self.head.linear.weight
         maps = class_activation_maps(activations, weights, None if labels == "all" else chosen)
         return CAMResult(logits, maps, chosen)
 
-    def _choose(self, labels: LabelsLike, logits: Tensor) -> Tensor:
+    def choose(self, labels: LabelsLike, logits: Tensor) -> Tensor:
         """``labels`` as indices ``(B, K)`` on the logits' device."""
         batch, count = logits.shape
         if isinstance(labels, (Tensor, np.ndarray, np.generic)):

@@ -37,6 +37,7 @@ class CAMHead(nn.Module):
     ):
         super().__init__()
         self.conv_cam = nn.Conv2d(in_channels, channels, kernel_size=3, padding=1)
+        self.activation = nn.ReLU()  # a module, so that other methods find the maps' place by its name
         self.linear = nn.Linear(channels, num_classes, bias=bias)
         self.dropout = dropout
         self.l2 = l2
@@ -47,7 +48,7 @@ class CAMHead(nn.Module):
 
     def activations(self, features: Tensor) -> Tensor:
         """The activations that the maps weigh: ``(B, in_channels, h, w)`` to ``(B, channels, h, w)``."""
-        return F.relu(self.conv_cam(features))
+        return self.activation(self.conv_cam(features))
 
     def forward(self, activations: Tensor) -> Tensor:
         """Logits ``(B, C)`` of activations ``(B, channels, h, w)``."""

@@ -19,6 +19,7 @@ class WriteBehind:
     Args:
         write: what to do with one result.
         most_waiting: results held at most; further ones wait for the threads.
+        threads: how many; one keeps the order. Default: by the machine, at most four.
 
     >>> done = []
     >>> with WriteBehind(done.append, most_waiting=2) as writing:
@@ -29,9 +30,9 @@ class WriteBehind:
     [0, 1, 2, 3, 4]
     """
 
-    def __init__(self, write: Callable[..., None], most_waiting: int):
+    def __init__(self, write: Callable[..., None], most_waiting: int, threads: int | None = None):
         self.write, self.most_waiting = write, most_waiting
-        self._pool = ThreadPoolExecutor(min(4, os.cpu_count() or 1))
+        self._pool = ThreadPoolExecutor(threads or min(4, os.cpu_count() or 1))
         self._waiting: deque[Future[None]] = deque()
 
     def submit(self, *arguments: Any) -> None:

@@ -15,9 +15,9 @@ from camexp.data.transforms import Transform
 from camexp.devices import default_workers
 from camexp.errors import UserError
 from camexp.features import FeatureCache
+from camexp.features.batches import LabelledImages, Sample, collate
 from camexp.files import write_csv
 from camexp.models.preprocessing import Preprocessing
-from camexp.training.batches import LabelledImages, Sample, collate
 
 
 class CAMDataModule(pl.LightningDataModule):

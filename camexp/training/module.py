@@ -14,9 +14,9 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from camexp.errors import UserError
 from camexp.features import FeatureCache
+from camexp.features.batches import Batch
 from camexp.models import CAMClassifier
 from camexp.models.checkpoint import KEY, describe
-from camexp.training.batches import Batch
 
 MakeOptimizer = Callable[..., torch.optim.Optimizer]
 MakeScheduler = Callable[..., torch.optim.lr_scheduler.LRScheduler]
@@ -61,20 +61,8 @@ class CAMTraining(pl.LightningModule):
         """The trunk's output ``(B, D, h, w)`` for a batch: read where it is stored, computed and stored where not."""
         if self.features is None:
             return self.classifier.trunk(batch.images)
-        with torch.no_grad():
-            parts = []
-            if batch.names:
-                # what is computed is rounded as it will be read: an epoch sees the same numbers as the next one
-                rounded = self.features.round(self.classifier.trunk(batch.images))
-                self.features.keep(batch.names, rounded)
-                parts.append(rounded)
-            if batch.stored is not None:
-                self.features.read += len(batch.stored)
-                parts.append(batch.stored)
-            assert batch.is_stored is not None
-            order = torch.argsort(torch.argsort(batch.is_stored, stable=True))
-            merged = torch.cat(parts)[order] if len(parts) > 1 else parts[0]
-            return merged.permute(0, 3, 1, 2).to(self.classifier.head.linear.weight.dtype)
+        features = self.features.complete(batch, self.classifier.trunk)
+        return features.to(self.classifier.head.linear.weight.dtype)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         logits, labels = self(batch), batch.labels

@@ -9,9 +9,9 @@ from typing import Any
 import pytorch_lightning as pl
 
 from camexp.errors import UserError
+from camexp.features.batches import Batch
 from camexp.reporting.console import log
 from camexp.reporting.progress import Progress
-from camexp.training.batches import Batch
 
 
 class TrainingProgress(pl.Callback):

@@ -8,9 +8,9 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
+from camexp.features.batches import Sample, collate
 from camexp.models import CAMClassifier, Preprocessing
 from camexp.training import CAMTraining
-from camexp.training.batches import Sample, collate
 
 
 def samples(images, labels):

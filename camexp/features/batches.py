@@ -13,7 +13,8 @@ from camexp.data.images import UnreadableImage, read_image
 from camexp.data.imageset import ImageSet
 from camexp.data.transforms import Flip, Transform
 from camexp.errors import UserError
-from camexp.features import FeatureStore, content_digest
+from camexp.features.identity import content_digest
+from camexp.features.store import FeatureStore
 from camexp.models.preprocessing import Preprocessing
 
 

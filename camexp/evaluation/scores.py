@@ -1,0 +1,206 @@
+"""Everything that is measured of one method's maps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix, MulticlassRecall
+
+from camexp.cam.boxes import box_from_map
+from camexp.cam.maps import min_max, upsample
+from camexp.evaluation.components import Components, components, largest_box
+from camexp.evaluation.contours import contours
+from camexp.evaluation.faithfulness import Faithfulness
+from camexp.evaluation.localisation import MaxBoxAcc, best_ious, box_iou
+from camexp.evaluation.masks import PixelPrecision
+from camexp.evaluation.pointing import PointingGame
+from camexp.evaluation.truth import Boxes
+
+PAPER = 0.2  # Zhou et al., CVPR 2016, section 3.2
+
+
+@dataclass(frozen=True)
+class Item:
+    """What is kept of an image: its maps are small, and the best threshold is known only at the end.
+
+    Attributes:
+        place: in the image set.
+        maps: ``(K, h, w)`` float32, raw.
+        boxes: ``(G, 4)`` in the pixels of the size that is scored at, or ``None``.
+        size: ``(H, W)`` of that size.
+        rank: how many classes the network finds likelier than the true one.
+        predicted, probability: the likeliest class, and its probability.
+        paper_iou: of the box at 20 % of the maximum.
+    """
+
+    place: int
+    maps: NDArray[np.float32]
+    boxes: Boxes | None
+    size: tuple[int, int]
+    rank: int
+    predicted: int
+    probability: float
+    paper_iou: float
+
+
+@dataclass
+class Scores:
+    """The metrics of one method.
+
+    Args:
+        classes: the class names.
+        by_contours: parts as the reference evaluator finds them.
+    """
+
+    classes: Sequence[str]
+    by_contours: bool = False
+    seconds: float = 0.0
+    items: list[Item] = field(default_factory=list)
+    _found: dict[float, list[tuple[NDArray[np.int16], float] | None]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        count = len(self.classes)
+        self.box_acc, self.box_acc_v2 = MaxBoxAcc((0.5,)), MaxBoxAcc((0.3, 0.5, 0.7))
+        self.pixels, self.pointing = PixelPrecision(), PointingGame()
+        self.faithfulness = Faithfulness()
+        self.top1 = MulticlassAccuracy(count, average="micro")
+        self.top5 = MulticlassAccuracy(count, average="micro", top_k=min(5, count))
+        self.recall = MulticlassRecall(count, average=None)
+        self.confusion = MulticlassConfusionMatrix(count)
+
+    def classify(self, logits: Tensor, labels: Tensor) -> None:
+        """``(B, C)`` and ``(B,)``."""
+        for metric in (self.top1, self.top5, self.recall, self.confusion):
+            metric.update(logits, labels)
+
+    def localise(self, item: Item, mask: Tensor | None, ignore: Tensor | None) -> None:
+        """Score one image's maps against its boxes and its mask ``(H, W)``, if it has them."""
+        self.items.append(item)
+        every, largest = [], []
+        for cam in torch.from_numpy(item.maps):
+            scaled = stretched(cam, item.size)
+            if item.boxes is not None:
+                parts = self.parts(scaled.numpy())
+                every.append(best_ious(parts, item.boxes))
+                largest.append(best_ious(parts.largest(), item.boxes))
+            if mask is not None and len(item.maps) == 1:
+                at_mask = stretched(cam, (mask.shape[0], mask.shape[1]))
+                self.pixels.update(at_mask[None], mask[None], None if ignore is None else ignore[None])
+                self.pointing.update(at_mask[None], mask[None])
+            elif item.boxes is not None and len(item.maps) == 1:
+                self.pointing.update(scaled[None], _filled(item.boxes, item.size)[None])
+        if item.boxes is not None:
+            # of several maps the best one counts
+            self.box_acc_v2.update(torch.from_numpy(np.max(every, 0))[None])
+            self.box_acc.update(torch.from_numpy(np.max(largest, 0))[None])
+
+    def parts(self, cam: NDArray[np.float32]) -> Components:
+        """The connected parts of a map in [0, 1] at all thresholds."""
+        if not self.by_contours:
+            return components(cam)
+        found = contours(cam)
+        return Components(found.levels, found.boxes, found.areas, self.box_acc.steps)
+
+    def found(self, threshold: float) -> list[tuple[NDArray[np.int16], float] | None]:
+        """Of each image the box of the largest part at a threshold, of the map that fits best, and its IoU;
+        ``None`` where there are no true boxes."""
+        if threshold not in self._found:
+            self._found[threshold] = [
+                None if item.boxes is None else self._best_box(item, item.boxes, threshold) for item in self.items
+            ]
+        return self._found[threshold]
+
+    def _best_box(self, item: Item, truth: Boxes, threshold: float) -> tuple[NDArray[np.int16], float]:
+        level = round(threshold * self.box_acc.steps)
+        best = np.zeros(4, np.int16), 0.0
+        for cam in torch.from_numpy(item.maps):
+            scaled = stretched(cam, item.size).numpy()
+            if self.by_contours:
+                part = self.parts(scaled).at(level).largest()
+                box = part.boxes[0] if len(part.boxes) else None
+            else:
+                box = largest_box(scaled, level, self.box_acc.steps)
+            if box is not None and (iou := float(box_iou([box], truth).max())) >= best[1]:
+                best = box, iou
+        return best
+
+    def summary(self, thresholds: Mapping[str, float] | None = None) -> dict[str, Any]:
+        """All figures, shares in [0, 1].
+
+        Args:
+            thresholds: of ``MaxBoxAcc`` and ``MaxBoxAccV2``, chosen elsewhere; ``None``: the best on these images.
+        """
+        result: dict[str, Any] = {}
+        if self.top1.update_called:
+            seen = self.confusion.compute().sum(1) > 0
+            result |= {
+                "top1": float(self.top1.compute()),
+                "top5": float(self.top5.compute()),
+                "mean_class_recall": float(self.recall.compute()[seen].mean()),
+            }
+        if int(self.box_acc.total):
+            result |= self._boxes(thresholds)
+        if int(self.pixels.histograms.sum()):
+            result |= {name: float(value) for name, value in self.pixels.compute().items()}
+        if int(self.pointing.total):
+            result["pointing_game"] = float(self.pointing.compute())
+        if int(self.faithfulness.total):
+            result |= {name: float(value) for name, value in self.faithfulness.compute().items()}
+        result["seconds_per_image"] = self.seconds / max(1, len(self.items))
+        return result
+
+    def _boxes(self, thresholds: Mapping[str, float] | None) -> dict[str, Any]:
+        best, best_v2 = self.box_acc.best_threshold(), self.box_acc_v2.best_threshold()
+        if thresholds is None:
+            taken, by_iou = best, self.box_acc_v2.per_iou()  # each IoU at its own best threshold
+            acc = self.box_acc.compute()
+        else:
+            taken = thresholds["MaxBoxAcc"]
+            acc = self.box_acc.curves()[0, round(taken * self.box_acc.steps)]
+            by_iou = self.box_acc_v2.curves()[:, round(thresholds["MaxBoxAccV2"] * self.box_acc_v2.steps)]
+        scored = [item for item in self.items if item.boxes is not None]
+        right = np.array([found[1] >= 0.5 for found in self.found(taken) if found is not None])
+        paper = np.array([item.paper_iou >= 0.5 for item in scored])
+        rank = np.array([item.rank for item in scored])
+        result: dict[str, Any] = {
+            "MaxBoxAcc": float(acc),
+            "MaxBoxAccV2": float(by_iou.mean()),
+            "MaxBoxAccV2_by_iou": dict(zip(map(str, self.box_acc_v2.ious), by_iou.tolist(), strict=True)),
+            "best_threshold": best,
+            "best_threshold_v2": best_v2,
+            "threshold": taken,
+            "images_with_boxes": len(scored),
+        }
+        for name, known in (("GT_known", 10**9), ("top1", 1), ("top5", 5)):
+            result[f"{name}_localisation"] = float((right & (rank < known)).mean())
+            result[f"{name}_localisation_at_20_percent"] = float((paper & (rank < known)).mean())
+        return result
+
+
+def stretched(cam: Tensor, size: tuple[int, int]) -> Tensor:
+    """A map ``(h, w)`` at ``(H, W)``, then stretched to [0, 1]: in this order, as the protocol has it."""
+    large = cam if cam.shape == size else upsample(cam[None, None], size)[0, 0]
+    return min_max(large).clamp(0, 1)
+
+
+def paper_iou(maps: NDArray[np.float32], boxes: Boxes | None, size: tuple[int, int]) -> float:
+    """The best IoU of the boxes at 20 % of a raw map's maximum (Zhou et al., CVPR 2016, section 3.2)."""
+    best = 0.0
+    for cam in torch.from_numpy(maps):
+        box = box_from_map(upsample(cam[None, None], size)[0, 0].numpy(), PAPER)
+        if boxes is not None and box is not None:
+            best = max(best, float(box_iou([box], boxes).max()))
+    return best
+
+
+def _filled(boxes: Boxes, size: tuple[int, int]) -> Tensor:
+    mask = torch.zeros(size, dtype=torch.bool)
+    for x0, y0, x1, y1 in np.round(boxes).astype(int):
+        mask[y0 : y1 + 1, x0 : x1 + 1] = True
+    return mask

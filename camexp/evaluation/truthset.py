@@ -1,0 +1,142 @@
+"""Boxes and masks of an image set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from camexp.data.images import read_image
+from camexp.data.imageset import ImageSet
+from camexp.errors import UserError, reason
+from camexp.evaluation.truth import Boxes, clip, match, read_boxes
+from camexp.reporting.console import log
+
+MaskOf = Callable[[Path], tuple[np.ndarray, np.ndarray | None] | None]
+
+
+@dataclass
+class Truth:
+    """What is known of where the objects are.
+
+    Attributes:
+        images: the image set.
+        boxes: place → ``(G, 4)`` in pixels of the file.
+        mask_of: an image's path → its mask and what of it to ignore, ``(H, W)`` bool, or ``None``.
+        masked: the places that have a mask.
+    """
+
+    images: ImageSet
+    boxes: dict[int, Boxes] = field(default_factory=dict)
+    mask_of: MaskOf | None = None
+    masked: frozenset[int] = frozenset()
+
+    def __contains__(self, place: int) -> bool:
+        return place in self.boxes or place in self.masked
+
+    def scaled_boxes(self, place: int, size: tuple[int, int] | None) -> tuple[Boxes | None, tuple[int, int]]:
+        """An image's boxes at ``(H, W)``, or at its own size; and that size."""
+        if place not in self.boxes:
+            return None, size or (1, 1)
+        path = self.images.paths[place]
+        with Image.open(path) as image:
+            width, height = image.size
+            if image.getexif().get(0x0112, 1) >= 5:  # shown turned by a quarter
+                width, height = height, width
+        boxes = clip(self.boxes[place], width, height, str(path))
+        if size is None:
+            return boxes, (height, width)
+        # the reference evaluator's rounding: down, each corner by itself
+        factor = np.array([size[1] / width, size[0] / height] * 2)
+        return np.floor(boxes * factor).clip(0, np.array([size[1], size[0]] * 2) - 1), size
+
+    def masks(self, place: int) -> tuple[Tensor | None, Tensor | None]:
+        """An image's mask and what of it to ignore, as tensors ``(H, W)``."""
+        if self.mask_of is None or place not in self.masked:
+            return None, None
+        found = self.mask_of(self.images.paths[place])
+        if found is None:
+            return None, None
+        mask, ignore = found
+        return torch.from_numpy(mask), None if ignore is None else torch.from_numpy(ignore)
+
+
+def own_truth(images: ImageSet) -> Truth:
+    """What the data set brings itself."""
+    if images.mask is None:
+        return Truth(images)
+    read = images.mask
+    listed = images.root.parent / "boxes.csv"
+    truth = load_truth(str(listed), None, images) if listed.is_file() else Truth(images)
+    truth.mask_of = lambda path: (read(path).copy(), None)
+    truth.masked = frozenset(range(len(images)))
+    return truth
+
+
+def load_truth(boxes: str | None, masks: str | None, images: ImageSet) -> Truth:
+    """Boxes and masks from files.
+
+    Raises:
+        UserError: a source that cannot be read, or that has nothing of these images.
+    """
+    truth = Truth(images)
+    if boxes is not None:
+        found = read_boxes(boxes)
+        matched = match(list(found), images.paths, images.root)
+        if not matched:
+            raise UserError(
+                f"boxes={boxes}: none of its {len(found)} images (the first is {next(iter(found))}) "
+                f"is among the {len(images)} in {images.root}"
+            )
+        truth.boxes = {place: found[name] for place, name in matched.items()}
+        left = f"; {len(found) - len(matched)} of other images left out" if len(found) > len(matched) else ""
+        log.info(f"boxes of {len(matched)} images{left}")
+    if masks is not None:
+        folder = Path(masks).expanduser()
+        if not folder.is_dir():
+            raise UserError(f"masks={masks} is not a folder: expected PATH/IMAGE.png for the images PATH/IMAGE.jpg")
+        files = {
+            place: file for place, path in enumerate(images.paths) if (file := _mask_file(folder, path, images.root))
+        }
+        if not files:
+            raise UserError(f"masks={masks} holds no mask of these images: expected PATH/IMAGE.png below it")
+        by_path = {images.paths[place]: file for place, file in files.items()}
+        truth.masked = frozenset(files)
+        truth.mask_of = lambda path: _read_masks(by_path[path], path)
+        log.info(f"masks of {len(files)} images")
+    return truth
+
+
+def _mask_file(folder: Path, path: Path, root: Path) -> Path | None:
+    relative = path.relative_to(root) if path.is_relative_to(root) else Path(path.name)
+    for one in (relative, Path(path.name)):
+        file = folder / one.with_suffix(".png")
+        if file.is_file():
+            return file
+    return None
+
+
+def _read_masks(file: Path, path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+    size = read_image(path).size
+    ignore = file.with_name(f"{file.stem}_ignore.png")
+    mask = _read_mask(file, size)
+    return mask, _read_mask(ignore, size) if ignore.is_file() else None
+
+
+def _read_mask(file: Path, size: tuple[int, int]) -> np.ndarray:
+    try:
+        with Image.open(file) as image:
+            pixels = np.array(image.convert("L") if image.mode not in ("1", "P", "L") else image)
+    except Exception as error:  # Pillow's decoders raise all there is; each means the same here
+        raise UserError(f"masks: {file} cannot be decoded ({reason(error)})") from error
+    if pixels.shape[::-1] != size:
+        width, height = pixels.shape[::-1]
+        raise UserError(
+            f"masks: {file} is {width}×{height} and its image {size[0]}×{size[1]} pixels: expected one size"
+        )
+    return pixels > 0
