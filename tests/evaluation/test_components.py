@@ -1,0 +1,81 @@
+"""All parts at all thresholds, against one labelling a threshold."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from scipy import ndimage
+
+from camexp.cam.maps import min_max
+from camexp.evaluation.components import components, largest_box
+
+
+def smooth(cells: int, side: int, seed: int) -> np.ndarray:
+    """A map as a network makes it: a few cells, upsampled."""
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.randn(1, 1, cells, cells + 1, generator=generator).clamp(min=-1)
+    return min_max(F.interpolate(coarse, (side, side + 5), mode="bilinear"))[0, 0].numpy()
+
+
+def noise(side: int, levels: int, seed: int) -> np.ndarray:
+    """Many hills, plateaus and ties."""
+    return (np.random.default_rng(seed).integers(0, levels, (side, side + 3)) / (levels - 1)).astype(np.float32)
+
+
+MAPS = {
+    **{f"smooth {cells}×{side}": smooth(cells, side, cells) for cells, side in ((3, 17), (5, 40), (14, 56))},
+    **{f"noise {levels}": noise(24, levels, levels) for levels in (2, 3, 11, 1000)},
+    "flat": np.zeros((5, 7), np.float32),
+    "ones": np.ones((5, 7), np.float32),
+    "one row": np.linspace(0, 1, 9, dtype=np.float32)[None],
+    "one pixel": np.ones((1, 1), np.float32),
+    "chequered": np.indices((8, 9)).sum(0).astype(np.float32) % 2,
+    "spiral of two": np.array([[1, 0, 1], [0, 0, 0], [1, 0, 1]], np.float32),
+}
+
+
+@pytest.mark.parametrize("name", MAPS)
+@pytest.mark.parametrize("steps", [1, 7, 50])
+def test_every_part_at_every_threshold(name, steps):
+    cam = MAPS[name]
+    found = components(cam, steps)
+    for level in range(steps + 1):
+        parts, _ = ndimage.label((cam * np.float32(steps)).astype(np.int16) >= level, structure=np.ones((3, 3)))
+        expected = sorted(
+            (c.start, r.start, c.stop - 1, r.stop - 1, int((parts == number + 1).sum()))
+            for number, (r, c) in enumerate(ndimage.find_objects(parts))
+        )
+        at = found.at(level)
+        assert sorted((*box, area) for box, area in zip(at.boxes.tolist(), at.areas.tolist(), strict=True)) == expected
+        largest = found.largest().at(level)
+        assert len(largest.levels) == min(1, len(expected))
+        if expected:
+            assert largest.areas[0] == max(area for *_, area in expected)
+            box = largest_box(cam, level, steps)
+            assert (*box.tolist(), int(largest.areas[0])) in expected
+
+
+@pytest.mark.parametrize("cam", [np.zeros(4), np.zeros((0, 3)), np.full((2, 2), 1.5), np.full((2, 2), np.nan)])
+def test_what_is_no_map_is_refused(cam):
+    with pytest.raises(ValueError, match="is expected"):
+        components(cam)
+
+
+def test_contours_are_the_reference_evaluators():
+    cv2 = pytest.importorskip("cv2")
+    from camexp.evaluation.contours import contours
+
+    cam = smooth(6, 48, 3)
+    found = contours(cam, 100)
+    image = np.expand_dims((cam * 255).astype(np.uint8), 2)
+    for level in range(100):  # as the published evaluator has it, line by line
+        _, thresholded = cv2.threshold(
+            src=image, thresh=int(level / 100 * np.max(image)), maxval=255, type=cv2.THRESH_BINARY
+        )
+        expected = []
+        for contour in cv2.findContours(image=thresholded, mode=cv2.RETR_TREE, method=cv2.CHAIN_APPROX_SIMPLE)[-2]:
+            x, y, w, h = cv2.boundingRect(contour)
+            expected.append([x, y, min(x + w, cam.shape[1] - 1), min(y + h, cam.shape[0] - 1)])
+        assert sorted(found.at(level).boxes.tolist()) == sorted(expected)

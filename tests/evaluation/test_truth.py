@@ -1,0 +1,163 @@
+"""One box in every format."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.io import savemat
+
+from camexp.data import find_imagefolder
+from camexp.errors import UserError
+from camexp.evaluation.heatmaps import read_heatmap
+from camexp.evaluation.truth import match, read_boxes
+from camexp.evaluation.truthset import load_truth
+from tests.conftest import paint
+
+BOX = [3.0, 4.0, 20.0, 30.0]
+
+
+def write(kind: str, folder: Path) -> Path:
+    """The box of red/red_0.png in one of the formats."""
+    folder.mkdir(exist_ok=True)
+    if kind == "csv":
+        path = folder / "boxes.csv"
+        path.write_text("label,image,x0,y0,x1,y1\nred,red/red_0.png,3,4,20,30\nred,red/red_0.png,0,0,1,1\n")
+    elif kind == "wsol":
+        (folder / "localization.txt").write_text("red/red_0.png,3,4,20,30\nred/red_0.png,0,0,1,1\n")
+        path = folder
+    elif kind == "coco":
+        path = folder / "instances.json"
+        path.write_text(json.dumps({
+            "images": [{"id": 7, "file_name": "red_0.png"}],
+            "annotations": [{"image_id": 7, "bbox": [3, 4, 18, 27]}, {"image_id": 7, "bbox": [0, 0, 2, 2]}],
+        }))  # fmt: skip
+    elif kind == "voc":
+        box = "<object><bndbox><xmin>{}</xmin><ymin>{}</ymin><xmax>{}</xmax><ymax>{}</ymax></bndbox></object>"
+        (folder / "red_0.xml").write_text(
+            f"<annotation><filename>red_0.png</filename>{box.format(4, 5, 21, 31)}{box.format(1, 1, 2, 2)}</annotation>"
+        )
+        path = folder
+    else:
+        path = folder / "Annotations"
+        (path / "red").mkdir(parents=True)
+        savemat(path / "red" / "annotation_0001.mat", {"box_coord": np.array([[4, 30, 3, 20]])})
+    return path
+
+
+@pytest.mark.parametrize("kind", ["csv", "wsol", "coco", "voc"])
+def test_formats(kind, colours, tmp_path):
+    truth = load_truth(str(write(kind, tmp_path / "truth")), None, find_imagefolder(str(colours)))
+    (place,) = truth.boxes
+    assert truth.images.paths[place].name == "red_0.png"
+    assert truth.boxes[place].tolist() == [BOX, [0, 0, 1, 1]]
+
+
+def test_caltech_101(tmp_path):
+    boxes = read_boxes(write("caltech", tmp_path))
+    assert {name: each.tolist() for name, each in boxes.items()} == {"red/image_0001": [BOX]}
+    for theirs, ours in (
+        ("Faces_2", "Faces"),
+        ("Faces_3", "Faces_easy"),
+        ("Motorbikes_16", "Motorbikes"),
+        ("Airplanes_Side_2", "airplanes"),
+    ):
+        folder = tmp_path / "Annotations" / theirs
+        folder.mkdir()
+        savemat(folder / "annotation_0012.mat", {"box_coord": np.array([[4, 30, 3, 20]])})
+        assert f"{ours}/image_0012" in read_boxes(tmp_path / "Annotations")
+
+
+def test_names_match_by_path_then_by_bare_name():
+    paths = [Path("r/a/1.jpg"), Path("r/b/1.jpg"), Path("r/b/2.jpg")]
+    assert match(["a/1.jpg", "b/1", "2"], paths, Path("r")) == {0: "a/1.jpg", 1: "b/1", 2: "2"}
+    assert match(["1.jpg", "no.jpg"], paths, Path("r")) == {}, "two images have that name"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.csv", "image,x0,y0,x1\nred/red_0.png,1,2,3\n", "column y1 is missing"),
+        ("a.csv", "image,x0,y0,x1,y1\nred/red_0.png,1,2,three,4\n", "line 2 is not image,x0,y0,x1,y1"),
+        ("a.csv", "image,x0,y0,x1,y1\nred/red_0.png,9,2,3,4\n", "is inverted"),
+        ("a.csv", "image,x0,y0,x1,y1\nred/red_0.png,nan,2,3,4\n", "is inverted or no number"),
+        ("a.csv", "image,x0,y0,x1,y1\n", "holds no box"),
+        ("a.csv", "image,x0,y0,x1,y1\nother.png,1,2,3,4\n", "none of its 1 images"),
+        ("a.json", "{", "could not be read"),
+        ("a.json", '{"images": []}', "could not be read"),
+        ("a.xyz", "", "has the ending .xyz"),
+        ("d/a.xml", "<annotation", "could not be read"),
+        ("d/a.xml", '<!DOCTYPE x [<!ENTITY a "b">]><annotation/>', "declares entities"),
+        ("d/a.mat", "no mat", "could not be read"),
+        ("d/a.txt", "", "folder without annotations"),
+    ],
+)
+def test_broken_truth_is_one_sentence(colours, tmp_path, name, content, said):
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(content)
+    with pytest.raises(UserError, match=said):
+        load_truth(str(path if path.parent == tmp_path else path.parent), None, find_imagefolder(str(colours)))
+
+
+def test_boxes_are_scaled_and_cut_at_the_border(colours, tmp_path):
+    listed = tmp_path / "a.csv"
+    listed.write_text("image,x0,y0,x1,y1\nred_0.png,-3,4,48,39\nred_1.png,60,0,70,9\n")
+    truth = load_truth(str(listed), None, find_imagefolder(str(colours)))
+    first, second = truth.boxes
+    boxes, size = truth.scaled_boxes(first, None)
+    assert boxes.tolist() == [[0, 4, 47, 39]] and size == (40, 48)
+    boxes, size = truth.scaled_boxes(first, (80, 24))
+    assert boxes.tolist() == [[0, 8, 23, 78]] and size == (80, 24)
+    with pytest.raises(UserError, match="lies outside"):
+        truth.scaled_boxes(second, None)
+
+
+def test_masks_with_ignored_pixels(colours, tmp_path):
+    folder = tmp_path / "masks"
+    mask, ignore = np.zeros((40, 48), np.uint8), np.zeros((40, 48), np.uint8)
+    mask[5:10], ignore[:5] = 255, 1
+    (folder / "red").mkdir(parents=True)
+    Image.fromarray(mask).save(folder / "red" / "red_0.png")
+    Image.fromarray(ignore).save(folder / "red" / "red_0_ignore.png")
+    Image.fromarray(mask[:20]).save(folder / "red" / "red_1.png")
+    truth = load_truth(None, str(folder), find_imagefolder(str(colours)))
+    first, second = sorted(truth.masked)
+    found, without = truth.masks(first)
+    assert np.array_equal(found.numpy(), mask > 0) and np.array_equal(without.numpy(), ignore > 0)
+    with pytest.raises(UserError, match="expected one size"):
+        truth.masks(second)
+    with pytest.raises(UserError, match="holds no mask"):
+        load_truth(None, str(tmp_path), find_imagefolder(str(colours)).take([3]))
+
+
+@pytest.mark.parametrize("kind", ["npy", "npz", "mat", "png"])
+def test_heatmaps_in_every_format(kind, tmp_path):
+    cam = np.arange(12, dtype=np.float32).reshape(3, 4)
+    image = paint(tmp_path / "images" / "a" / "x.jpg", (1, 2, 3))
+    folder = tmp_path / "maps" / "a"
+    folder.mkdir(parents=True)
+    if kind == "npy":
+        np.save(folder / "x.npy", cam)
+    elif kind == "npz":
+        np.savez(folder / "x.npz", labels=np.zeros((2, 2)), maps=cam[None])
+    elif kind == "mat":
+        savemat(folder / "x.mat", {"image_size": np.array([3, 4]), "maps": cam[None]})
+    else:
+        Image.fromarray(cam.astype(np.uint8)).save(folder / "x.png")
+    assert np.array_equal(read_heatmap(tmp_path / "maps", image, tmp_path / "images"), cam)
+
+
+def test_heatmaps_that_are_none(tmp_path):
+    image = paint(tmp_path / "x.jpg", (1, 2, 3))
+    with pytest.raises(UserError, match="has no map of x.jpg"):
+        read_heatmap(tmp_path / "none", image, tmp_path)
+    np.save(tmp_path / "x.npy", np.array([object()]), allow_pickle=True)  # would run code when loaded
+    with pytest.raises(UserError, match="could not be read"):
+        read_heatmap(tmp_path, image, tmp_path)
+    np.save(tmp_path / "x.npy", np.zeros(4))
+    with pytest.raises(UserError, match="is not a map"):
+        read_heatmap(tmp_path, image, tmp_path)
