@@ -12,6 +12,7 @@ import torch
 from omegaconf import DictConfig
 
 from camexp.cam.colour import colour_map
+from camexp.cam.methods import Method, build_method
 from camexp.config import PREDICT, plain
 from camexp.data.transforms import input_size
 from camexp.devices import accelerator, default_workers
@@ -44,6 +45,7 @@ def read_options(config: DictConfig) -> dict[str, Any]:
     """The composed configuration as plain, checked values."""
     options = plain(config, PREDICT)
     colour_map(options["colormap"])
+    build_method(options["cam"])
     if options["resize"] not in ("trained", None):
         options["resize"] = input_size(options["resize"], "resize")
     return options
@@ -83,7 +85,7 @@ def predict(model: CAMClassifier, paths: Sequence[Path], options: Options) -> Ou
 
     Processes decode ahead and threads write behind the network, so that it need not wait for either.
     """
-    label = read_label(options["label"], model.classes)
+    label, method = read_label(options["label"], model.classes), build_method(options["cam"])
     outcome = Outcome(Path(options["output"]))
     names, class_files = unique_names(paths), distinct([file_name(name) for name in model.classes])
     rows: dict[int, list[tuple[Any, ...]]] = {}
@@ -106,7 +108,7 @@ def predict(model: CAMClassifier, paths: Sequence[Path], options: Options) -> Ou
                 pages.add(batch.place, None)
                 progress.advance(1)
                 continue
-            for picture, image in zip(batch, explain(model, batch, paths, label), strict=True):
+            for picture, image in zip(batch, explain(model, batch, paths, label, method), strict=True):
                 writing.submit(picture.place, image)
             outcome.explained += len(batch)
             progress.advance(len(batch))
@@ -120,9 +122,12 @@ def predict(model: CAMClassifier, paths: Sequence[Path], options: Options) -> Ou
     return outcome
 
 
-def explain(model: CAMClassifier, batch: Sequence[Picture], paths: Sequence[Path], label: Any) -> list[Explained]:
-    """One forward pass for pictures of one size."""
-    result = model.explain(torch.stack([picture.tensor for picture in batch]), label)
+def explain(
+    model: CAMClassifier, batch: Sequence[Picture], paths: Sequence[Path], label: Any,
+    method: Method = CAMClassifier.explain,
+) -> list[Explained]:  # fmt: skip
+    """Logits and maps of pictures of one size."""
+    result = method(model, torch.stack([picture.tensor for picture in batch]), label)
     logits, probabilities = result.logits.cpu().numpy(), result.probabilities.cpu().numpy()
     maps, labels = result.maps.cpu().numpy(), result.labels.cpu().numpy()
     return [

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from camexp.cam.methods import Method, is_plain
 from camexp.errors import UserError
 from camexp.files import replacing
 from camexp.labels import resolve_label
@@ -34,6 +35,7 @@ class CAMInspector(pl.Callback):
         folder: ``cams/`` of the run.
         every_n_steps: how often; 0 for the first and the last step only.
         colormap, alpha: of the overlay.
+        method: how a map is made, see :mod:`camexp.cam.methods`.
 
     Raises:
         UserError: an unknown class.
@@ -50,6 +52,7 @@ class CAMInspector(pl.Callback):
         every_n_steps: int = 50,
         colormap: str = "jet",
         alpha: float = 0.5,
+        method: Method = CAMClassifier.explain,
     ):
         self.pictures = list(pictures)
         self.labels = [
@@ -58,6 +61,7 @@ class CAMInspector(pl.Callback):
         ]
         self.folder, self.every_n_steps = folder, every_n_steps
         self.style = {"colormap": colormap, "alpha": alpha}
+        self.method = method
         self.history: list[tuple[int, list[Panel]]] = []
         self._frozen: dict[int, Tensor] = {}
 
@@ -107,14 +111,16 @@ class CAMInspector(pl.Callback):
 
     def _panels(self, classifier: CAMClassifier, place: int) -> list[Panel]:
         picture = self.pictures[place]
-        # one pass for the logits of the predicted class and for all maps
-        result = classifier.explain_features(self._features(classifier, place), "all")
-        probabilities = result.probabilities[0].cpu()
+        features = self._features(classifier, place)
+        probabilities = classifier.explain_features(features).probabilities[0].cpu()
         predicted = int(probabilities.argmax())
+        labels = [predicted if wanted == "predicted" else int(wanted) for wanted in self.labels[place]]
+        if is_plain(self.method):
+            maps = classifier.explain_features(features, labels).maps
+        else:
+            maps = self.method(classifier, classifier.preprocess(picture)[None], labels).maps
         panels = []
-        for wanted in self.labels[place]:
-            label = predicted if wanted == "predicted" else int(wanted)
-            cam = result.maps[0, label].float().cpu().numpy()
+        for label, cam in zip(labels, maps[0].float().cpu().numpy(), strict=True):
             name, winner = classifier.classes[label], classifier.classes[predicted]
             panels.append(Panel(picture, cam, name, float(probabilities[label]), winner))
         return panels

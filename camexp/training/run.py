@@ -13,6 +13,7 @@ from typing import Any
 import pytorch_lightning as pl
 from omegaconf import DictConfig, OmegaConf
 
+from camexp.cam.methods import Method, build_method
 from camexp.config import TRAIN, build, plain
 from camexp.data import ImageSet, Split, UnreadableImage, class_table, input_size, read_image
 from camexp.devices import device_type, world_size
@@ -104,7 +105,7 @@ def build_trainer(
     checkpoint = options["checkpoint"]
     callbacks: list[pl.Callback] = [
         TrainingProgress(),
-        build_inspector(options["inspect"], datamodule, classifier, run_folder / "cams"),
+        build_inspector(options["inspect"], datamodule, classifier, run_folder / "cams", build_method(options["cam"])),
         Checkpoints(run_folder / "checkpoints", checkpoint["every_n_steps"], checkpoint["keep"]),
     ]
     for name, extra in (options["callbacks"] or {}).items():
@@ -122,7 +123,11 @@ def build_trainer(
 
 
 def build_inspector(
-    inspect: Options, datamodule: CAMDataModule, classifier: CAMClassifier, folder: Path
+    inspect: Options,
+    datamodule: CAMDataModule,
+    classifier: CAMClassifier,
+    folder: Path,
+    method: Method = CAMClassifier.explain,
 ) -> CAMInspector:
     """The snapshot callback; by default on the first validation image with its own label."""
     images = datamodule.images
@@ -151,6 +156,7 @@ def build_inspector(
         inspect["every_n_steps"],
         inspect["colormap"],
         inspect["alpha"],
+        method,
     )
 
 

@@ -227,3 +227,14 @@ def test_upsampled_maps_beyond_matlabs_limit_are_left_out(script, ckpt, photos, 
     assert "upsampled" in loadmat(tmp_path / "out" / "maps" / "my photos_a.mat")
     assert "upsampled" not in loadmat(tmp_path / "out" / "maps" / "b=1, ü [x].mat")
     assert "left out" in done.out
+
+
+def test_another_method_and_averaged_views(script, ckpt, photos, tmp_path):
+    done = script(
+        "predict.py", f"ckpt={ckpt}", f"input={photos}", "cam=gradcam", "cam.flip=true", "label=cat", "output=out"
+    )
+    assert done.code == 0, done.err
+    content = loadmat(tmp_path / "out" / "maps" / "sub_a.mat")
+    assert content["maps"].shape[0] == 1 and content["maps"].min() >= 0
+    done = script("predict.py", f"ckpt={ckpt}", f"input={photos}", "cam=layercam", "cam.layer=nowhere", "output=out2")
+    assert done.code == 1 and "cam.layer=nowhere is no layer" in done.err

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from importlib.metadata import version
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -282,3 +283,9 @@ def test_a_process_of_its_own_prints_plain_lines(colours, tmp_path):
     assert "\x1b" not in done.out
     assert re.search(r"step 6: validation accuracy \d\.\d+, loss", done.out)
     assert "Warning" not in done.err, done.err
+
+
+def test_another_method_for_the_watched_image(run):
+    done = run("cam=layercam", "trainer.max_steps=2")
+    assert done.code == 0, done.err
+    assert np.load(Path("run") / "cams" / "step_000002.npy").min() >= 0  # layercam's maps are, cam's are not
