@@ -114,7 +114,8 @@ def plain(config: DictConfig, numbers: Mapping[str, Number]) -> dict[str, Any]:
     for option in (*numbers, *FLAGS):
         section = option.rpartition(".")[0]
         node = look_up(values, section) if section else values
-        if section and section.split(".")[0] in values and not isinstance(node, Mapping):
+        named = section == "model.head" and isinstance(node, str)  # a head by its name
+        if section and section.split(".")[0] in values and not isinstance(node, Mapping) and not named:
             raise UserError(f"{section}={node} replaces a whole section: set one of its keys, as {option}=…")
     for option, number in numbers.items():
         if "." in option and not isinstance(look_up(values, option.rpartition(".")[0]), Mapping):

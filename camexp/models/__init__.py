@@ -8,6 +8,7 @@ from camexp.models.checkpoint import describe, load
 from camexp.models.classifier import CAMClassifier, CAMResult
 from camexp.models.head import CAMHead
 from camexp.models.preprocessing import Preprocessing
+from camexp.models.pretrained import pretrained
 from camexp.models.trunks import TRUNKS, build_trunk
 from camexp.models.weights import load_weights
 
@@ -22,6 +23,7 @@ __all__ = [
     "describe",
     "load",
     "load_weights",
+    "pretrained",
 ]
 
 # every file here is imported, so that a backbone in a file of its own is known without being listed

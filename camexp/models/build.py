@@ -26,7 +26,10 @@ def build_classifier(model: Mapping[str, Any], classes: Sequence[str], size: tup
     >>> build_classifier(options, ["duck", "llama"], (64, 64)).head.linear
     Linear(in_features=8, out_features=2, bias=False)
     """
-    head = dict(model["head"])
+    given = model["head"]
+    if isinstance(given, str) and given not in ("cam", "gap"):
+        raise UserError(f"model.head={given} is not a head: expected cam, gap, or its options as model.head.dropout=0")
+    head = {"kind": given} if isinstance(given, str) else dict(given)
     _check_head(head)
     source, what = model["weights"], str(model["freeze"])
     if source is None and what != "none":
@@ -35,8 +38,9 @@ def build_classifier(model: Mapping[str, Any], classes: Sequence[str], size: tup
             "give model.weights=imagenet or a path, or model.freeze=none"
         )
     classifier = CAMClassifier(
-        str(model["trunk"]), classes, Preprocessing(size), width=float(model["width"]), head=head
-    )
+        str(model["trunk"]), classes, Preprocessing(size), width=float(model["width"]), head=head,
+        output_stride=model.get("output_stride"),
+    )  # fmt: skip
     mean, std = (
         (IMAGENET_MEAN, IMAGENET_STD)
         if source is None

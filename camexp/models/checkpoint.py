@@ -11,6 +11,7 @@ import torch
 from camexp.errors import UserError, reason
 from camexp.models.classifier import CAMClassifier
 from camexp.models.preprocessing import Preprocessing
+from camexp.models.pretrained import names_network, pretrained
 
 KEY = "camexp"
 PREFIX = "classifier."
@@ -30,6 +31,8 @@ def describe(classifier: CAMClassifier, config: dict[str, Any]) -> dict[str, Any
 
 def read_config(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The configuration of the run that wrote a checkpoint which :func:`load` takes."""
+    if names_network(path):
+        return {}
     config = torch.load(path, map_location="cpu", weights_only=True, mmap=True)[KEY].get("config")
     return config if isinstance(config, dict) else {}
 
@@ -43,13 +46,18 @@ def load(
     """The network in a checkpoint, in eval mode, with its classes and its preprocessing.
 
     Args:
-        path: a ``.ckpt`` written by ``train.py``.
+        path: a ``.ckpt`` written by ``train.py``, or the name of a published network, as ``timm/resnet50``.
         device: where to put it; default: a GPU if there is one.
         precision, compile: see :meth:`CAMClassifier.optimise_for`.
 
     Raises:
         UserError: no such file, or not a checkpoint of camexp.
     """
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if names_network(path):
+        classifier = pretrained(str(path))
+        classifier.optimise_for(device, precision, compile)
+        return classifier.eval().to(device)
     if not Path(path).is_file():
         raise UserError(f"ckpt={path} is not a file: give the path of a checkpoint that train.py wrote")
     try:
@@ -77,6 +85,5 @@ def load(
             f"ckpt={path} does not fit the network it describes ({reason(error)}): "
             "it is damaged, or from another version of camexp"
         ) from error
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     classifier.optimise_for(device, precision, compile)
     return classifier.eval().to(device)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from camexp.cam.maps import class_activation_maps, upsample
 from camexp.errors import UserError
 from camexp.labels import LabelLike, resolve_label
-from camexp.models.head import CAMHead
+from camexp.models.head import build_head
 from camexp.models.preprocessing import Preprocessing
 from camexp.models.trunks import build_trunk, freeze
 from camexp.precision import autocast, resolve_precision
@@ -55,7 +55,8 @@ class CAMClassifier(nn.Module):
         classes: the class names, in the order of the logits.
         preprocessing: how an image becomes the network's input.
         width: the share of the published channels.
-        head: arguments of :class:`CAMHead`.
+        head: arguments of :func:`camexp.models.head.build_head`.
+        output_stride: see :func:`camexp.models.trunks.build_trunk`.
 
     >>> model = CAMClassifier("vgg11", ["duck", "llama"], Preprocessing((64, 64)), width=1 / 16).eval()
     >>> x = model.preprocess(Image.new("RGB", (200, 100)))
@@ -71,13 +72,16 @@ class CAMClassifier(nn.Module):
         preprocessing: Preprocessing,
         width: float = 1.0,
         head: Mapping[str, Any] | None = None,
+        output_stride: int | None = None,
     ):
         super().__init__()
         self.classes = tuple(classes)
         self.preprocessing = preprocessing
         self.architecture: dict[str, Any] = {"trunk": trunk, "width": float(width), "head": dict(head or {})}
-        self.trunk = build_trunk(trunk, width)
-        self.head = CAMHead(self.trunk.out_channels, len(self.classes), **self.architecture["head"])
+        if output_stride is not None:
+            self.architecture["output_stride"] = output_stride
+        self.trunk = build_trunk(trunk, width, output_stride)
+        self.head = build_head(self.trunk.out_channels, len(self.classes), **self.architecture["head"])
         self.frozen_layers: list[str] = []
         self.precision = "32-true"
 

@@ -1,6 +1,8 @@
-"""The CAM head of the recipe: convolution, global average pooling, one linear layer."""
+"""Heads: what turns features into activations that maps weigh, and into logits."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -61,3 +63,56 @@ class CAMHead(nn.Module):
     def l2_penalty(self) -> Tensor:
         """``l2 · ½‖w‖²`` summed over the two weight matrices: a scalar to add to the loss."""
         return 0.5 * self.l2 * (self.conv_cam.weight.square().sum() + self.linear.weight.square().sum())
+
+
+class GAPHead(CAMHead):
+    """Global average pooling and a linear layer right on the trunk's features, as ResNets have it.
+
+    With it a pretrained classifier keeps its own weights, so that maps need no training.
+
+    Args:
+        in_channels: the trunk's channels.
+        num_classes: how many logits.
+        dropout, bias, init_std, l2: as :class:`CAMHead`'s.
+
+    >>> head = GAPHead(8, num_classes=3)
+    >>> features = torch.rand(2, 8, 5, 5)
+    >>> torch.equal(head.activations(features), features), head(features).shape
+    (True, torch.Size([2, 3]))
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        num_classes: int,
+        dropout: float = 0.0,
+        bias: bool = True,
+        init_std: float = 0.01,
+        l2: float = 0.0,
+    ):
+        super().__init__(in_channels, num_classes, 1, dropout, bias, init_std, l2)
+        del self.conv_cam
+        self.activation = nn.Identity()  # type: ignore[assignment]
+        self.linear = nn.Linear(in_channels, num_classes, bias=bias)
+        nn.init.trunc_normal_(self.linear.weight, std=init_std, a=-2 * init_std, b=2 * init_std)
+        if bias:
+            nn.init.zeros_(self.linear.bias)
+
+    def activations(self, features: Tensor) -> Tensor:
+        """The features themselves: ``(B, D, h, w)``."""
+        return self.activation(features)
+
+    def l2_penalty(self) -> Tensor:
+        """``l2 · ½‖w‖²`` of the linear layer."""
+        return 0.5 * self.l2 * self.linear.weight.square().sum()
+
+
+def build_head(in_channels: int, num_classes: int, kind: str = "cam", **options: Any) -> CAMHead:
+    """``cam``, the recipe's head with its convolution, or ``gap``, none but pooling and the linear layer.
+
+    >>> type(build_head(8, 3, kind="gap")).__name__
+    'GAPHead'
+    """
+    if kind == "gap":
+        return GAPHead(in_channels, num_classes, **{k: v for k, v in options.items() if k != "channels"})
+    return CAMHead(in_channels, num_classes, **options)

@@ -19,15 +19,22 @@ class Trunk(nn.Module):
         out_channels: the features' channels.
         stride: input pixels a step of the features.
         layers: the trainable layers by the paper's names, in the order of the data.
+        beyond: the beginnings of the names that published weights have and the trunk does not: what follows it.
+        prefix: what the published weights' names have before the trunk's.
     """
 
     min_size = 32
+    normalisation: tuple[tuple[float, ...], tuple[float, ...]] | None = None  # None: torchvision's
 
-    def __init__(self, features: nn.Module, out_channels: int, stride: int, layers: dict[str, list[nn.Module]]):
+    def __init__(
+        self, features: nn.Module, out_channels: int, stride: int, layers: dict[str, list[nn.Module]],
+        beyond: tuple[str, ...] = ("classifier.",), prefix: str = "features.",
+    ):  # fmt: skip
         super().__init__()
         self.features = features
         self.out_channels = out_channels
         self.stride = stride
+        self.beyond, self.prefix = beyond, prefix
         self.layers = layers  # a plain dict: the modules are registered once, in `features`
 
     def forward(self, images: Tensor) -> Tensor:
@@ -79,16 +86,32 @@ def vgg(name: str, width: float = 1.0) -> Trunk:
 TRUNKS: dict[str, Callable[[str, float], Trunk]] = {name + suffix: vgg for name in _VGG for suffix in ("", "_bn")}
 
 
-def build_trunk(name: str, width: float = 1.0) -> Trunk:
+# Networks of whole libraries, as LIBRARY/NAME: from a name and an output stride to a trunk.
+LIBRARIES: dict[str, Callable[[str, int | None], Trunk]] = {}
+
+
+def build_trunk(name: str, width: float = 1.0, output_stride: int | None = None) -> Trunk:
     """The trunk of that name, with fresh weights.
 
+    Args:
+        name: a key of ``TRUNKS``, or a library and its name for a network, as ``timm/resnet50``.
+        width: the share of the published channels; the networks of libraries have 1 only.
+        output_stride: 8 or 16 keep the last stages finer than published by dilation; where the network allows.
+
     Raises:
-        UserError: an unknown name, or a width that is not positive.
+        UserError: an unknown name, a width that is not positive, or a stride that the network does not allow.
 
     >>> build_trunk("vgg18")
     Traceback (most recent call last):
     camexp.errors.UserError: model.trunk=vgg18 is not a known trunk: did you mean vgg19 or vgg16 or vgg13?
     """
+    library, slash, inner = str(name).partition("/")
+    if slash and library in LIBRARIES:
+        if width != 1:
+            raise UserError(f"model.width={width}: the networks of {library} come with their own channels, take 1")
+        return LIBRARIES[library](inner, output_stride)
+    if output_stride is not None:
+        raise UserError(f"model.output_stride={output_stride}: {name} has 16 and no other, take null")
     if name not in TRUNKS:
         raise UserError(f"model.trunk={name} is not a known trunk: {nearest(str(name), TRUNKS)}")
     if not 0 < width <= 8:

@@ -35,7 +35,7 @@ def load_weights(trunk: Trunk, source: str, name: str) -> Normalisation:
         UserError: a file that is missing, of another kind, damaged, or whose tensors do not fit.
     """
     if source == "imagenet":
-        state, normalisation = _download(name), TORCHVISION
+        state, normalisation = _download(name, trunk), trunk.normalisation or TORCHVISION
     else:
         path = Path(source).expanduser()
         if not path.is_file():
@@ -76,9 +76,18 @@ def _read(path: Path, trunk: Trunk, source: str) -> tuple[dict[str, Tensor], Nor
             f"model.weights={source} has the ending {suffix or '(none)'}: expected .npy, .pth, .pt or .safetensors"
         )
     # what comes after the trunk is no part of a CAM network
-    kept = {key: value for key, value in state.items() if not key.startswith("classifier.")}
-    return {key.removeprefix("features."): value.float() if value.is_floating_point() else value
-            for key, value in kept.items()}, TORCHVISION  # fmt: skip
+    widened = {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
+    return _of_trunk(widened, trunk), trunk.normalisation or TORCHVISION
+
+
+def _of_trunk(state: dict[str, Tensor], trunk: Trunk) -> dict[str, Tensor]:
+    """Published weights less what follows the trunk, under the trunk's own names."""
+    own = trunk.features.state_dict().keys()
+    return {
+        key.removeprefix(trunk.prefix): value
+        for key, value in state.items()
+        if key in own or not key.startswith(trunk.beyond)
+    }
 
 
 def _from_tensorflow(content: dict[str, list[np.ndarray]], trunk: Trunk, source: str) -> dict[str, Tensor]:
@@ -140,10 +149,12 @@ def _paper_name(key: str, trunk: Trunk) -> str:
     return key
 
 
-def _download(name: str) -> dict[str, Tensor]:
+def _download(name: str, trunk: Trunk) -> dict[str, Tensor]:
+    if name.startswith("timm/"):
+        return _download_timm(name.removeprefix("timm/"), trunk)
     from torchvision.models import get_model_weights
 
-    weights = get_model_weights(name).IMAGENET1K_V1  # type: ignore[attr-defined]
+    weights = get_model_weights(name.removeprefix("torchvision/")).IMAGENET1K_V1  # type: ignore[attr-defined]
     folder = Path(torch.hub.get_dir()) / "checkpoints"
     file = weights.url.rsplit("/", 1)[-1]
     kept = folder / file
@@ -161,4 +172,16 @@ def _download(name: str) -> dict[str, Tensor]:
             f"model.weights=imagenet: {kept} is not torchvision's file ({reason(error)}): "
             f"remove it, or bring {weights.url}"
         ) from error
-    return {key.removeprefix("features."): value for key, value in state.items() if key.startswith("features.")}
+    return _of_trunk(state, trunk)
+
+
+def _download_timm(name: str, trunk: Trunk) -> dict[str, Tensor]:
+    import timm
+
+    try:
+        return _of_trunk(timm.create_model(name, pretrained=True).state_dict(), trunk)
+    except Exception as error:  # the hub's library raises dozens of kinds: no network, no such file, a full disk
+        raise UserError(
+            f"model.weights=imagenet could not download timm's {name} ({reason(error)}): bring its .safetensors "
+            "and give model.weights=PATH, or train from scratch with model.weights=null model.freeze=none"
+        ) from error

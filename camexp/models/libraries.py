@@ -1,0 +1,81 @@
+"""Trunks from torchvision's and timm's networks: ``torchvision/resnet50``, ``timm/convnext_tiny``."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any
+
+import torch
+from torch import nn
+
+from camexp.errors import UserError, nearest, reason
+from camexp.models.trunks import LIBRARIES, Trunk
+
+# what follows the spatial features, by the names that these libraries use
+BEYOND = ("avgpool", "classifier", "fc", "head", "dropout", "AuxLogits", "aux1", "aux2", "final_conv", "conv_head")
+
+
+def torchvision_trunk(name: str, output_stride: int | None = None) -> Trunk:
+    """A network of torchvision, cut before its pooling.
+
+    >>> torchvision_trunk("resnet18")(torch.zeros(1, 3, 64, 96)).shape
+    torch.Size([1, 512, 2, 3])
+    """
+    from torchvision import models
+
+    if name not in (known := models.list_models(models)):
+        raise UserError(f"model.name={name} is not a network of torchvision: {nearest(name, known)}")
+    dilation = {None: (), 16: (False, False, True), 8: (False, True, True)}
+    options = {"replace_stride_with_dilation": list(dilation[output_stride])} if dilation.get(output_stride) else {}
+    if output_stride not in dilation:
+        raise UserError(f"model.output_stride={output_stride} is out of range: expected null, 16 or 8")
+    try:
+        network = models.get_model(name, weights=None, **options)
+    except (TypeError, NotImplementedError, ValueError) as error:
+        raise UserError(f"model.output_stride={output_stride} is not possible for {name} ({reason(error)})") from error
+    children = OrderedDict((key, child) for key, child in network.named_children() if not key.startswith(BEYOND))
+    if name.startswith("densenet"):
+        children["activation"] = nn.ReLU()  # a function in torchvision's forward
+    return _trunk(nn.Sequential(children), f"torchvision/{name}")
+
+
+def timm_trunk(name: str, output_stride: int | None = None) -> Trunk:
+    """The spatial features of a network of timm.
+
+    Raises:
+        UserError: timm is not installed, has no such network, or the network has no features in space.
+    """
+    try:
+        import timm
+    except ImportError as error:
+        raise UserError("model=timm needs timm: pip install 'camexp[timm]'") from error
+    if not timm.is_model(name):
+        raise UserError(f"model.name={name} is not a network of timm: {nearest(name, timm.list_models())}")
+    options: dict[str, Any] = {} if output_stride is None else {"output_stride": output_stride}
+    try:
+        features: Any = timm.create_model(name, pretrained=False, num_classes=0, global_pool="", **options)
+    except (TypeError, NotImplementedError, AssertionError) as error:
+        raise UserError(f"model.output_stride={output_stride} is not possible for {name} ({reason(error)})") from error
+    features.forward = features.forward_features
+    trunk = _trunk(features, f"timm/{name}")
+    trunk.normalisation = tuple(features.pretrained_cfg["mean"]), tuple(features.pretrained_cfg["std"])
+    return trunk
+
+
+def _trunk(features: nn.Module, name: str) -> Trunk:
+    was_training = features.training
+    try:
+        with torch.no_grad():
+            out = features.eval()(torch.zeros(1, 3, 64, 64))
+    except Exception as error:  # a network of a fixed input size, or of several inputs
+        raise UserError(f"model.name: {name} gives no features in space ({reason(error)}): take a CNN") from error
+    features.train(was_training)
+    if not isinstance(out, torch.Tensor) or out.ndim != 4 or out.shape[1] < out.shape[-1] * 2:
+        shape = tuple(out.shape) if isinstance(out, torch.Tensor) else type(out).__name__
+        raise UserError(f"model.name: {name} ends in {shape}, not in features (B, D, h, w): take a CNN")
+    layers = {key: [child] for key, child in features.named_children() if any(True for _ in child.parameters())}
+    return Trunk(features, out.shape[1], 64 // out.shape[-1], layers, beyond=BEYOND, prefix="")
+
+
+LIBRARIES["torchvision"] = torchvision_trunk
+LIBRARIES["timm"] = timm_trunk
