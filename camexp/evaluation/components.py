@@ -66,6 +66,8 @@ def components(cam: NDArray[np.floating], steps: int = 1000) -> Components:
     """
     if cam.ndim != 2 or not cam.size:
         raise ValueError(f"a map (H, W) is expected, got shape {cam.shape}")
+    if cam.size > 2**23:
+        raise ValueError(f"a map of at most {2**23} pixels is expected, got {cam.size}")
     if not (cam.min() >= 0 and cam.max() <= 1):
         raise ValueError(f"a map in [0, 1] is expected, got {cam.min()} to {cam.max()}")
     cam = np.ascontiguousarray(cam, dtype=np.float32)
@@ -95,59 +97,67 @@ def largest_box(cam: NDArray[np.floating], level: int, steps: int = 1000) -> NDA
     return np.array([columns.start, rows.start, columns.stop - 1, rows.stop - 1], np.int16)
 
 
-def _hills(cam: NDArray[np.float32]) -> tuple[NDArray[np.int64], int]:
+def _hills(cam: NDArray[np.float32]) -> tuple[NDArray[np.int32], int]:
     """The number of each pixel's hill, ``(H, W)``, and how many hills there are."""
     height, width = cam.shape
-    # the bits of floats from 0 upwards are in the floats' own order; the place below them settles ties
-    ranked = cam.view(np.int32).astype(np.int64) << 32
-    ranked += np.arange(cam.size).reshape(cam.shape)
-    highest = ranked.copy()  # of each pixel and its eight neighbours: along the rows, then along the columns
-    np.maximum(highest[:, :-1], ranked[:, 1:], out=highest[:, :-1])
-    np.maximum(highest[:, 1:], ranked[:, :-1], out=highest[:, 1:])
-    ranked = highest.copy()
-    np.maximum(highest[:-1], ranked[1:], out=highest[:-1])
-    np.maximum(highest[1:], ranked[:-1], out=highest[1:])
-    up = highest.ravel() & 0xFFFFFFFF
-    while True:  # each round doubles the ascent: a few rounds are enough
-        further = up[up]
-        if np.array_equal(further, up):
+    # The bits of floats from 0 to 1 are in the floats' own order and need 30 places; a pixel's number below them
+    # settles ties. Both fit a float64, whose maximum is quicker than an int64's.
+    ranked = cam.view(np.int32) * 2.0**23
+    ranked += _numbers(cam.size).reshape(cam.shape)
+    wide = ranked.copy()  # the highest of each pixel and its neighbours in the row
+    np.maximum(wide[:, :-1], ranked[:, 1:], out=wide[:, :-1])
+    np.maximum(wide[:, 1:], ranked[:, :-1], out=wide[:, 1:])
+    highest = wide.copy()  # and of the rows above and below
+    np.maximum(highest[:-1], wide[1:], out=highest[:-1])
+    np.maximum(highest[1:], wide[:-1], out=highest[1:])
+    up = highest.ravel().astype(np.int64) & (2**23 - 1)
+    tops = np.flatnonzero(up == _numbers(up.size))
+    rounds = 0
+    while True:  # each round doubles the ascent: about nine are enough for a smooth map
+        further, rounds = up.take(up, mode="clip"), rounds + 1
+        if rounds > 5 and np.array_equal(further, up):
             break
         up = further
-    tops = np.flatnonzero(up == np.arange(up.size))
-    number = np.empty(up.size, np.int64)
-    number[tops] = np.arange(len(tops))
-    return number[up].reshape(height, width), len(tops)
+    number = np.zeros(up.size, np.int32)
+    number[tops] = np.arange(len(tops), dtype=np.int32)
+    return number.take(up, mode="clip").reshape(height, width), len(tops)
 
 
 def _extents(
-    hills: NDArray[np.int64], levels: NDArray[np.int16], count: int, steps: int
+    hills: NDArray[np.int32], levels: NDArray[np.int16], count: int, steps: int
 ) -> tuple[NDArray[np.int16], NDArray[np.int32]]:
     """Of each hill at each level: x0, y0, -x1, -y1 ``(count, 4, steps + 1)`` and its area ``(count, steps + 1)``."""
-    height, width = hills.shape
-    keys = hills * (steps + 1) + levels
-    rows, columns = _coordinates(height, width), _coordinates(width, height)
-    by_row, by_column = keys.ravel(), keys.T.ravel()
     sides = np.full((4, count * (steps + 1)), np.iinfo(np.int16).max, np.int16)
-    # where a key comes again the last assignment stays: the largest coordinate, or, backwards, the smallest
-    sides[0, by_column[::-1]] = columns[::-1]
-    sides[1, by_row[::-1]] = rows[::-1]
-    sides[2, by_column] = -columns
-    sides[3, by_row] = -rows
-    areas = np.bincount(by_row, minlength=count * (steps + 1)).reshape(count, steps + 1)
+    for first, hill, level in ((1, hills, levels), (0, hills.T.copy(), levels.T.copy())):
+        # In a row, a hill's pixels stand in runs, and the highest of a run stays longest. Where a key comes again
+        # the last assignment stays: the largest row (or column), or, backwards, the smallest.
+        starts = np.flatnonzero(_begins(hill))
+        keys = hill.ravel()[starts] * (steps + 1) + np.maximum.reduceat(level.ravel(), starts)
+        lines = (starts // hill.shape[1]).astype(np.int16)
+        sides[first, keys[::-1]] = lines[::-1]
+        sides[first + 2, keys] = -lines
+    areas = np.bincount((hills * np.int32(steps + 1) + levels).ravel(), minlength=count * (steps + 1))
     by_hill = sides.reshape(4, count, steps + 1).transpose(1, 0, 2)
     # a pixel of a level is there at all lower ones
     boxes = np.minimum.accumulate(by_hill[..., ::-1], axis=-1)[..., ::-1]
-    return np.ascontiguousarray(boxes), areas[:, ::-1].cumsum(1, dtype=np.int32)[:, ::-1].copy()
+    areas = areas.reshape(count, steps + 1)[:, ::-1].cumsum(1, dtype=np.int32)[:, ::-1].copy()
+    return np.ascontiguousarray(boxes), areas
+
+
+def _begins(hills: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Where in its row a run of one hill begins, ``(H, W)``."""
+    begins = np.ones(hills.shape, bool)
+    np.not_equal(hills[:, 1:], hills[:, :-1], out=begins[:, 1:])
+    return begins
 
 
 @lru_cache(maxsize=16)
-def _coordinates(count: int, times: int) -> NDArray[np.int16]:
-    """0, 0, …, 1, 1, …: each so many times."""
-    return np.repeat(np.arange(count, dtype=np.int16), times)
+def _numbers(count: int) -> NDArray[np.int64]:
+    return np.arange(count)
 
 
 def _passes(
-    hills: NDArray[np.int64], levels: NDArray[np.int16], count: int
+    hills: NDArray[np.int32], levels: NDArray[np.int16], count: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int16]]:
     """The pairs of neighbouring hills ``(E, 2)`` and the levels of their highest passes, from high to low."""
     height, width = hills.shape
@@ -159,7 +169,7 @@ def _passes(
         border = np.zeros((height, width), bool)
         np.not_equal(hills[one], hills[other], out=border[one])
         place = np.flatnonzero(border)
-        a, b = flat_hills[place], flat_hills[place + (dy * width + dx)]
+        a, b = flat_hills[place].astype(np.int64), flat_hills[place + (dy * width + dx)]
         pairs.append(np.minimum(a, b) * count + np.maximum(a, b))
         heights.append(np.minimum(flat_levels[place], flat_levels[place + (dy * width + dx)]))
     pair, highest = np.concatenate(pairs), np.concatenate(heights)
