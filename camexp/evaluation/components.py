@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+_FINEST = 32000  # times 2**16 still fits 31 bits
 _HALF = ((0, 1), (1, -1), (1, 0), (1, 1))  # each pair of neighbours once
 
 
@@ -66,13 +68,11 @@ def components(cam: NDArray[np.floating], steps: int = 1000) -> Components:
     """
     if cam.ndim != 2 or not cam.size:
         raise ValueError(f"a map (H, W) is expected, got shape {cam.shape}")
-    if cam.size > 2**23:
-        raise ValueError(f"a map of at most {2**23} pixels is expected, got {cam.size}")
     if not (cam.min() >= 0 and cam.max() <= 1):
         raise ValueError(f"a map in [0, 1] is expected, got {cam.min()} to {cam.max()}")
-    cam = np.ascontiguousarray(cam, dtype=np.float32)
-    levels = (cam * np.float32(steps)).astype(np.int16)
-    hills, count = _hills(cam)
+    heights = quantised(cam, steps)
+    levels = (heights // (_FINEST // steps)).astype(np.int16)
+    hills, count = _hills(heights)
     boxes, areas = _extents(hills, levels, count, steps)
     alive = areas > 0
     _join(boxes, areas, alive, *_passes(hills, levels, count))
@@ -82,13 +82,23 @@ def components(cam: NDArray[np.floating], steps: int = 1000) -> Components:
     return Components(at, found, areas[rows, at], steps)
 
 
+def quantised(cam: NDArray[np.floating], steps: int) -> NDArray[np.int32]:
+    """A map in [0, 1] in steps of about 1/32000, a whole number of them to a level.
+
+    >>> quantised(np.array([0.0, 0.25, 1.0]), steps=4)
+    array([    0,  8000, 32000], dtype=int32)
+    """
+    scale = np.float32(_FINEST // steps * steps)
+    return (np.ascontiguousarray(cam, dtype=np.float32) * scale).astype(np.int32)
+
+
 def largest_box(cam: NDArray[np.floating], level: int, steps: int = 1000) -> NDArray[np.int16] | None:
     """The box of the largest part at one level, as :func:`components` would find it; ``None`` without any.
 
     >>> largest_box(np.eye(3), level=1, steps=2)
     array([0, 0, 2, 2], dtype=int16)
     """
-    above = (np.asarray(cam, np.float32) * np.float32(steps)).astype(np.int16) >= level
+    above = quantised(cam, steps) >= level * (_FINEST // steps)
     parts, count = ndimage.label(above, structure=np.ones((3, 3)))
     if not count:
         return None
@@ -97,20 +107,22 @@ def largest_box(cam: NDArray[np.floating], level: int, steps: int = 1000) -> NDA
     return np.array([columns.start, rows.start, columns.stop - 1, rows.stop - 1], np.int16)
 
 
-def _hills(cam: NDArray[np.float32]) -> tuple[NDArray[np.int32], int]:
+def _hills(heights: NDArray[np.int32]) -> tuple[NDArray[np.signedinteger], int]:
     """The number of each pixel's hill, ``(H, W)``, and how many hills there are."""
-    height, width = cam.shape
-    # The bits of floats from 0 to 1 are in the floats' own order and need 30 places; a pixel's number below them
-    # settles ties. Both fit a float64, whose maximum is quicker than an int64's.
-    ranked = cam.view(np.int32) * 2.0**23
-    ranked += _numbers(cam.size).reshape(cam.shape)
+    height, width = heights.shape
+    # A pixel's number below its height settles ties: of equal ones the later counts as the higher. Up to 256×256
+    # pixels both fit 32 bits, whose maximum is far quicker than that of 64.
+    bits = 16 if heights.size <= 2**16 else 40
+    ranked: NDArray[Any] = heights.astype(np.int32 if bits == 16 else np.int64)
+    ranked <<= bits
+    ranked += _numbers(heights.size).reshape(heights.shape).astype(ranked.dtype)
     wide = ranked.copy()  # the highest of each pixel and its neighbours in the row
     np.maximum(wide[:, :-1], ranked[:, 1:], out=wide[:, :-1])
     np.maximum(wide[:, 1:], ranked[:, :-1], out=wide[:, 1:])
     highest = wide.copy()  # and of the rows above and below
     np.maximum(highest[:-1], wide[1:], out=highest[:-1])
     np.maximum(highest[1:], wide[:-1], out=highest[1:])
-    up = highest.ravel().astype(np.int64) & (2**23 - 1)
+    up = (highest.ravel() & ((1 << bits) - 1)).astype(np.int64)
     tops = np.flatnonzero(up == _numbers(up.size))
     rounds = 0
     while True:  # each round doubles the ascent: about nine are enough for a smooth map
@@ -118,13 +130,13 @@ def _hills(cam: NDArray[np.float32]) -> tuple[NDArray[np.int32], int]:
         if rounds > 5 and np.array_equal(further, up):
             break
         up = further
-    number = np.zeros(up.size, np.int32)
-    number[tops] = np.arange(len(tops), dtype=np.int32)
+    number = np.zeros(up.size, np.int16 if len(tops) < 2**15 else np.int32)  # half the bytes, half the time
+    number[tops] = np.arange(len(tops))
     return number.take(up, mode="clip").reshape(height, width), len(tops)
 
 
 def _extents(
-    hills: NDArray[np.int32], levels: NDArray[np.int16], count: int, steps: int
+    hills: NDArray[np.signedinteger], levels: NDArray[np.int16], count: int, steps: int
 ) -> tuple[NDArray[np.int16], NDArray[np.int32]]:
     """Of each hill at each level: x0, y0, -x1, -y1 ``(count, 4, steps + 1)`` and its area ``(count, steps + 1)``."""
     sides = np.full((4, count * (steps + 1)), np.iinfo(np.int16).max, np.int16)
@@ -132,19 +144,20 @@ def _extents(
         # In a row, a hill's pixels stand in runs, and the highest of a run stays longest. Where a key comes again
         # the last assignment stays: the largest row (or column), or, backwards, the smallest.
         starts = np.flatnonzero(_begins(hill))
-        keys = hill.ravel()[starts] * (steps + 1) + np.maximum.reduceat(level.ravel(), starts)
+        keys = hill.ravel()[starts].astype(np.int64) * (steps + 1) + np.maximum.reduceat(level.ravel(), starts)
         lines = (starts // hill.shape[1]).astype(np.int16)
         sides[first, keys[::-1]] = lines[::-1]
         sides[first + 2, keys] = -lines
-    areas = np.bincount((hills * np.int32(steps + 1) + levels).ravel(), minlength=count * (steps + 1))
+    of_pixels = np.multiply(hills, np.int32(steps + 1), dtype=np.int32)
+    of_pixels += levels
+    here = np.bincount(of_pixels.ravel(), minlength=count * (steps + 1)).reshape(count, steps + 1)
     by_hill = sides.reshape(4, count, steps + 1).transpose(1, 0, 2)
     # a pixel of a level is there at all lower ones
     boxes = np.minimum.accumulate(by_hill[..., ::-1], axis=-1)[..., ::-1]
-    areas = areas.reshape(count, steps + 1)[:, ::-1].cumsum(1, dtype=np.int32)[:, ::-1].copy()
-    return np.ascontiguousarray(boxes), areas
+    return np.ascontiguousarray(boxes), here[:, ::-1].cumsum(1, dtype=np.int32)[:, ::-1].copy()
 
 
-def _begins(hills: NDArray[np.int32]) -> NDArray[np.bool_]:
+def _begins(hills: NDArray[np.signedinteger]) -> NDArray[np.bool_]:
     """Where in its row a run of one hill begins, ``(H, W)``."""
     begins = np.ones(hills.shape, bool)
     np.not_equal(hills[:, 1:], hills[:, :-1], out=begins[:, 1:])
@@ -157,7 +170,7 @@ def _numbers(count: int) -> NDArray[np.int64]:
 
 
 def _passes(
-    hills: NDArray[np.int32], levels: NDArray[np.int16], count: int
+    hills: NDArray[np.signedinteger], levels: NDArray[np.int16], count: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int16]]:
     """The pairs of neighbouring hills ``(E, 2)`` and the levels of their highest passes, from high to low."""
     height, width = hills.shape

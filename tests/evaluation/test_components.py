@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from scipy import ndimage
 
 from camexp.cam.maps import min_max
-from camexp.evaluation.components import components, largest_box
+from camexp.evaluation.components import components, largest_box, quantised
 
 
 def smooth(cells: int, side: int, seed: int) -> np.ndarray:
@@ -32,6 +32,7 @@ MAPS = {
     "one row": np.linspace(0, 1, 9, dtype=np.float32)[None],
     "one pixel": np.ones((1, 1), np.float32),
     "chequered": np.indices((8, 9)).sum(0).astype(np.float32) % 2,
+    "more than 65,536 pixels": np.kron(smooth(4, 20, 9), np.ones((14, 14), np.float32)),
     "spiral of two": np.array([[1, 0, 1], [0, 0, 0], [1, 0, 1]], np.float32),
 }
 
@@ -42,7 +43,7 @@ def test_every_part_at_every_threshold(name, steps):
     cam = MAPS[name]
     found = components(cam, steps)
     for level in range(steps + 1):
-        parts, _ = ndimage.label((cam * np.float32(steps)).astype(np.int16) >= level, structure=np.ones((3, 3)))
+        parts, _ = ndimage.label(quantised(cam, steps) // (32000 // steps) >= level, structure=np.ones((3, 3)))
         expected = sorted(
             (c.start, r.start, c.stop - 1, r.stop - 1, int((parts == number + 1).sum()))
             for number, (r, c) in enumerate(ndimage.find_objects(parts))
