@@ -102,6 +102,52 @@ def test_real_features_of_the_shared_weights(vgg16_weights, photographs):
     assert right >= 10  # of 12
 
 
+@pytest.mark.slow
+def test_features_that_are_kept_teach_the_same(trained):
+    """The same run without the cache: its final accuracy within a point, its logits within the rounding."""
+    run = trained.parent
+    image = next((run / "few" / "llama").iterdir()).resolve()
+    done = run_process(
+        "train.py", "dataset=imagefolder", f"dataset.root={run / 'few'}", "model=vgg16",
+        f"model.weights={SHARED / 'weights' / 'vgg16-imagenet-features.fp16.safetensors'}",
+        "transform.size=112", "model.head.channels=256", "batch_size=8", "trainer.max_epochs=3", "trainer.gpus=0",
+        f"inspect.image={image}", "hydra.run.dir=uncached", "features.cache=off", cwd=run,
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    kept, uncached = (json.loads((run / name / "summary.json").read_text()) for name in ("run", "uncached"))
+    assert kept["features"]["computed"] == 40 and kept["features"]["read"] == 80 and uncached["features"] is None
+    assert abs(kept["final"]["val/accuracy"] - uncached["final"]["val/accuracy"]) <= 0.01
+    models = [camexp.load(run / name / "checkpoints" / "last.ckpt", "cpu", "32-true") for name in ("run", "uncached")]
+    with Image.open(image) as picture:
+        a, b = (model.explain(model.preprocess(picture)[None]).logits for model in models)
+    assert (a - b).abs().max() < 0.1 * b.abs().max()
+
+
+@pytest.mark.slow
+def test_boxes_fit_the_animals(trained, photographs):
+    """evaluate.py on the boxes drawn by hand: above what boxes around the whole photographs would score."""
+    arguments = ["dataset=imagefolder", f"dataset.root={photographs}", "dataset.classes=[butterfly,dalmatian,dolphin]"]
+    done = run_process(
+        "evaluate.py", "ckpt=run/checkpoints/best.ckpt", *arguments, f"boxes={BOXES}", "output=evaluation", "gpus=0",
+        cwd=trained.parent,
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    with (trained.parent / "evaluation" / "metrics.json").open() as file:
+        metrics = json.load(file)
+    cam = metrics["methods"]["cam"]
+    assert cam["images_with_boxes"] == 150 and metrics["images_trained_on"] == 24
+    assert cam["pointing_game"] > 0.9
+    curves = cam["MaxBoxAccV2_by_iou"]
+    with BOXES.open() as file:
+        whole = []
+        for row in csv.DictReader(file):
+            with Image.open(photographs / row["image"]) as image:
+                box = tuple(int(row[key]) for key in ("x0", "y0", "x1", "y1"))
+                whole.append(overlap((0, 0, image.width - 1, image.height - 1), box))
+    for iou, share in curves.items():
+        assert share > np.mean([one >= float(iou) for one in whole])
+
+
 def overlap(one, other):
     if one is None:
         return 0.0

@@ -113,7 +113,7 @@ def _hills(heights: NDArray[np.int32]) -> tuple[NDArray[np.signedinteger], int]:
     # A pixel's number below its height settles ties: of equal ones the later counts as the higher. Up to 256×256
     # pixels both fit 32 bits, whose maximum is far quicker than that of 64.
     bits = 16 if heights.size <= 2**16 else 40
-    ranked: NDArray[Any] = heights.astype(np.int32 if bits == 16 else np.int64)
+    ranked: Any = heights.astype(np.int32 if bits == 16 else np.int64)
     ranked <<= bits
     ranked += _numbers(heights.size).reshape(heights.shape).astype(ranked.dtype)
     wide = ranked.copy()  # the highest of each pixel and its neighbours in the row
@@ -130,7 +130,7 @@ def _hills(heights: NDArray[np.int32]) -> tuple[NDArray[np.signedinteger], int]:
         if rounds > 5 and np.array_equal(further, up):
             break
         up = further
-    number = np.zeros(up.size, np.int16 if len(tops) < 2**15 else np.int32)  # half the bytes, half the time
+    number: Any = np.zeros(up.size, np.int16 if len(tops) < 2**15 else np.int32)  # half the bytes, half the time
     number[tops] = np.arange(len(tops))
     return number.take(up, mode="clip").reshape(height, width), len(tops)
 
