@@ -8,7 +8,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from camexp import models
-from camexp.config import PREDICT, TRAIN, build, plain
+from camexp.config import EVALUATE, PREDICT, TRAIN, build, plain
 from camexp.data import build_images, input_size, split_images
 from camexp.devices import accelerator
 from camexp.precision import resolve_precision
@@ -57,7 +57,7 @@ def test_every_choice_composes_and_builds(choice, tmp_path, monkeypatch):
     thin = options["model"] | {
         "weights": None,
         "freeze": "none",
-        "width": 1 / 16,
+        "width": 1.0 if "/" in options["model"]["trunk"] else 1 / 16,
         "head": options["model"]["head"] | {"channels": 8},
     }
     classifier = models.build_classifier(thin, ["a", "b"], size)
@@ -77,7 +77,7 @@ def test_every_choice_composes_and_builds(choice, tmp_path, monkeypatch):
         options["trainer"], devices, resolve_precision(options["precision"], "cpu"), 10, callbacks, loggers, tmp_path
     )
     assert trainer.max_epochs == options["trainer"]["max_epochs"]
-    freezing = models.build_trunk(options["model"]["trunk"], 1 / 16)
+    freezing = models.build_trunk(options["model"]["trunk"], thin["width"])
     from camexp.models.trunks import freeze
 
     freeze(freezing, options["model"]["freeze"])
@@ -105,7 +105,7 @@ def test_the_data_sets_own_defaults_give_way_to_the_command_line():
 
 
 def test_every_key_of_the_root_configs_is_explained():
-    for name in ("train", "predict"):
+    for name in ("train", "predict", "evaluate"):
         for line in Path(CONF / f"{name}.yaml").read_text().split("\nhydra:")[0].splitlines():
             key, _, comment = line.partition("#")
             if (
@@ -116,6 +116,14 @@ def test_every_key_of_the_root_configs_is_explained():
                 and "output" not in key
             ):
                 assert comment or "alpha" in key, line
+
+
+@pytest.mark.parametrize("dataset", ["shapes", "imagefolder", "caltech101", "caltech256"])
+def test_evaluate_takes_every_data_set(dataset):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("evaluate", ["ckpt=a", "output=c", f"dataset={dataset}", "cam=layercam"])
+    options = plain(config, EVALUATE)
+    assert options["dataset"]["_target_"].startswith("camexp.data.find_") and options["cam"]["method"] == "layercam"
 
 
 def test_the_composed_config_is_yaml(tmp_path):
