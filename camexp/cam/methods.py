@@ -95,7 +95,9 @@ class TorchCAM:
         for layer in layers:
             if layer not in known:
                 raise UserError(f"cam.layer={layer} is no layer of this network: {nearest(layer, known)}")
-        images = images.to(model.device, model.head.linear.weight.dtype, copy=True).requires_grad_()
+        images = images.to(model.device, model.head.linear.weight.dtype, copy=True)
+        # without a layer that trains before it, what is hooked would have no gradient; with one, none is needed below
+        images.requires_grad_(layers != [HEAD] or not hasattr(model.head, "conv_cam"))
         # float32 throughout: gradients of half precision would need scaling
         with torch.enable_grad(), getattr(methods, TORCHCAM[self.name])(model, layers) as extractor:
             logits = model(images)
@@ -132,15 +134,21 @@ class Averaged:
         """As :meth:`CAMClassifier.explain`; the maps are at a quarter of the input's resolution."""
         images = images.to(model.device)
         height, width = (side // self.CELL for side in images.shape[-2:])
-        logits = torch.stack([model.explain(view).logits for view, _, _ in self._views(images)]).mean(0)
-        chosen = model.choose(labels, logits)
+        if isinstance(labels, str) and labels not in model.classes:  # which classes these are, all views decide
+            logits = torch.stack([model.explain(view).logits for view, _, _ in self._views(images)]).mean(0)
+            chosen = model.choose(labels, logits)
+        else:
+            chosen = model.choose(labels, torch.zeros(len(images), len(model.classes), device=model.device))
+        votes = []
         total = torch.zeros(len(images), chosen.shape[1], height, width, device=model.device)
         count = torch.zeros(height, width, device=model.device)
         for view, (top, left, bottom, right), mirrored in self._views(images):
-            maps = upsample(self.method(model, view, chosen).maps, (bottom - top, right - left))
+            result = self.method(model, view, chosen)
+            votes.append(result.logits)
+            maps = upsample(result.maps, (bottom - top, right - left))
             total[..., top:bottom, left:right] += maps.flip(-1) if mirrored else maps
             count[top:bottom, left:right] += 1
-        return CAMResult(logits, total / count.clamp(min=1), chosen)
+        return CAMResult(torch.stack(votes).mean(0), total / count.clamp(min=1), chosen)
 
     def _views(self, images: Tensor) -> Iterator[tuple[Tensor, tuple[int, int, int, int], bool]]:
         """Each view, where it lies on the common grid (top, left, bottom, right), and whether it is mirrored."""

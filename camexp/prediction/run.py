@@ -59,6 +59,7 @@ def load_model(options: Options) -> CAMClassifier:
     place = devices["devices"][0] if isinstance(devices["devices"], list) else 0
     device = f"cuda:{place}" if devices["accelerator"] == "gpu" else devices["accelerator"]
     model = load(Path(str(options["ckpt"])).expanduser(), device, options["precision"], options["compile"])
+    model.freeze("trunk")  # nothing trains here: gradients need not go further down than the method's layer
     if options["resize"] != "trained":
         old = model.preprocessing
         model.preprocessing = Preprocessing(options["resize"], old.mean, old.std)

@@ -76,6 +76,7 @@ def test_ten_crop_lays_every_crop_where_it_came_from():
 
     class Bright:
         device = torch.device("cpu")
+        classes = ("a", "b")
 
         def explain(self, images, labels=None):
             return type("Result", (), {"logits": torch.zeros(len(images), 2), "maps": images.mean(1, keepdim=True)})
