@@ -3,9 +3,10 @@
 from camexp.evaluation.components import Components, components
 from camexp.evaluation.localisation import MaxBoxAcc, best_ious, box_iou
 from camexp.evaluation.masks import PixelPrecision
+from camexp.evaluation.measure import evaluate
 from camexp.evaluation.pointing import PointingGame, peaks_inside
 from camexp.evaluation.report import report
-from camexp.evaluation.run import evaluate, find_images, find_truth, load_model, read_options
+from camexp.evaluation.run import find_images, find_truth, load_model, read_options
 
 __all__ = [
     "Components", "MaxBoxAcc", "PixelPrecision", "PointingGame", "best_ious", "box_iou", "components", "evaluate",

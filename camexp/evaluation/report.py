@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 from camexp.cam.colour import overlay
 from camexp.cam.maps import upsample
 from camexp.data.images import read_image
-from camexp.evaluation.run import Options, Outcome
+from camexp.evaluation.measure import Options, Outcome
 from camexp.evaluation.scores import Scores
 from camexp.files import replacing, save_png, write_csv, write_json
 from camexp.reporting.console import log

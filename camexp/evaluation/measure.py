@@ -1,0 +1,181 @@
+"""Run methods over images and score their maps."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric.utilities import move_data_to_device
+from torch.utils.data import DataLoader
+
+from camexp.cam.methods import Method, is_plain
+from camexp.data import ImageSet
+from camexp.devices import default_workers
+from camexp.errors import UserError
+from camexp.evaluation.faithfulness import confidence_change, insertion_deletion
+from camexp.evaluation.heatmaps import read_heatmap
+from camexp.evaluation.run import build_methods, read_thresholds, trained_on
+from camexp.evaluation.scores import Item, Scores, paper_iou, stretched
+from camexp.evaluation.truthset import Truth
+from camexp.features import open_cache
+from camexp.features.batches import Batch, LabelledImages, collate
+from camexp.models import CAMClassifier, CAMResult
+from camexp.prediction.write_behind import WriteBehind
+from camexp.reporting.console import log
+from camexp.reporting.progress import Progress
+
+Options = Mapping[str, Any]
+
+
+@dataclass
+class Outcome:
+    """What came of an evaluation.
+
+    Attributes:
+        scores: of each method.
+        thresholds: of each method, chosen elsewhere; empty where each method's best on these images is taken.
+        trained_on: how many of the images the network was trained on.
+    """
+
+    images: ImageSet
+    scores: dict[str, Scores]
+    folder: Path
+    thresholds: dict[str, dict[str, float]] = field(default_factory=dict)
+    trained_on: int = 0
+
+
+def evaluate(model: CAMClassifier | None, images: ImageSet, truth: Truth, options: Options) -> Outcome:
+    """Run every method over the images and score its maps; the scoring runs in a thread beside the network."""
+    methods = build_methods(options)
+    names = list(methods) or ["heatmaps"]
+    scores = {name: Scores(images.classes, options["components_by"] == "contours") for name in names}
+    outcome = Outcome(images, scores, Path(options["output"]), read_thresholds(options), trained_on(options, images))
+    if outcome.thresholds and (missing := [name for name in names if name not in outcome.thresholds]):
+        raise UserError(f"threshold.from={options['threshold']['from']} has no figures of {missing[0]}")
+    if outcome.trained_on:
+        log.warning(f"the network was trained on {outcome.trained_on} of these {len(images)} images")
+    chosen = np.random.default_rng(0).permutation(len(images))[: options["faithfulness"]["images"]]
+    faithful = set(chosen.tolist()) if model is not None else set()
+    with (
+        Progress("evaluating", total=len(images), unit="images") as progress,
+        WriteBehind(_score, most_waiting=4, threads=1) as scoring,
+    ):
+        if model is None:
+            for place in range(len(images)):
+                scoring.submit(outcome, truth, options, "heatmaps", [place], _heatmap(options, images, place), None)
+                progress.advance(1)
+        else:
+            _run(model, methods, outcome, truth, options, faithful, scoring, progress)
+        scoring.finish()
+    return outcome
+
+
+def _run(
+    model: CAMClassifier, methods: Mapping[str, Method], outcome: Outcome, truth: Truth, options: Options,
+    faithful: set[int], scoring: WriteBehind, progress: Progress,
+) -> None:  # fmt: skip
+    images = outcome.images
+    features_do = all(is_plain(method) for method in methods.values()) and not faithful
+    cache = open_cache(options["features"], model, None, model.device.type) if features_do else None
+    workers = options["num_workers"]
+    loader = DataLoader(
+        LabelledImages(images, range(len(images)), model.preprocessing, store=cache.store if cache else None),
+        batch_size=options["batch_size"],
+        num_workers=min(default_workers() if workers is None else workers, len(images) // 8),
+        collate_fn=collate,
+    )
+    batch: Batch
+    for batch in loader:
+        places, labels = batch.places.tolist(), batch.labels.to(model.device)
+        wanted = labels[:, None] if options["label"] == "true" else options["label"]
+        start = time.perf_counter()
+        with torch.no_grad():
+            if cache is None:
+                features = model.trunk_features(batch.images)
+            else:
+                moved = move_data_to_device(batch, model.device)
+                features = cache.complete(moved, model.trunk_features).to(model.head.linear.weight.dtype)
+        plain_result = model.explain_features(features, wanted)
+        plain_result.logits.cpu()
+        plain_seconds = time.perf_counter() - start
+        sub = [number for number, place in enumerate(places) if place in truth or place in faithful]
+        if not methods:
+            for number, place in enumerate(places):
+                one = plain_result.logits[number : number + 1]
+                scoring.submit(outcome, truth, options, "heatmaps", [place], _heatmap(options, images, place), one)
+        for name, method in methods.items():
+            start = time.perf_counter()
+            result, spent = plain_result, plain_seconds
+            if not is_plain(method) and sub:
+                some = method(model, batch.images[sub], labels[sub][:, None] if options["label"] == "true" else wanted)
+                some.maps.cpu()
+                spent = (time.perf_counter() - start) * len(places) / len(sub)
+                result = _spread(some, sub, plain_result)
+            outcome.scores[name].seconds += spent
+            maps = result.maps.float().cpu().numpy()
+            scoring.submit(outcome, truth, options, name, places, maps, result.logits)
+            if measured := [number for number in sub if places[number] in faithful]:
+                _be_faithful(
+                    model,
+                    outcome.scores[name],
+                    batch.images[measured],
+                    maps[measured, 0],
+                    result.labels[measured, 0],
+                    options,
+                )
+        progress.advance(len(places))
+
+
+def _spread(some: CAMResult, sub: list[int], whole: CAMResult) -> CAMResult:
+    """The maps of a part of a batch at their places; the logits are the network's own."""
+    maps = torch.zeros(len(whole.logits), *some.maps.shape[1:], device=some.maps.device)
+    labels = torch.zeros(len(whole.logits), some.labels.shape[1], dtype=some.labels.dtype, device=some.labels.device)
+    logits = whole.logits.clone()
+    maps[sub], labels[sub], logits[sub] = some.maps, some.labels, some.logits
+    return CAMResult(logits, maps, labels)
+
+
+def _heatmap(options: Options, images: ImageSet, place: int) -> np.ndarray:
+    return read_heatmap(Path(str(options["heatmaps"])).expanduser(), images.paths[place], images.root)[None, None]
+
+
+def _score(
+    outcome: Outcome, truth: Truth, options: Options, name: str, places: list[int], maps: np.ndarray,
+    logits: torch.Tensor | None,
+) -> None:  # fmt: skip
+    scores = outcome.scores[name]
+    labels = torch.tensor([outcome.images.labels[place] for place in places])
+    ranks, predicted, probabilities = [0] * len(places), labels.tolist(), [float("nan")] * len(places)
+    if logits is not None:
+        logits = logits.cpu()
+        scores.classify(logits, labels)
+        ranks = (logits > logits.gather(1, labels[:, None])).sum(1).tolist()
+        probabilities, predicted = (values.tolist() for values in logits.softmax(1).max(1))
+    for number, place in enumerate(places):
+        boxes, size = truth.scaled_boxes(place, options["size"])
+        mask, ignore = truth.masks(place)
+        fit = 0.0 if boxes is None else paper_iou(maps[number], boxes, size)
+        shown = maps[number] if place in truth else maps[number][:0]
+        kept = Item(place, shown, boxes, size, ranks[number], int(predicted[number]), probabilities[number], fit)
+        scores.localise(kept, mask, ignore)
+
+
+def _be_faithful(
+    model: CAMClassifier, scores: Scores, images: torch.Tensor, maps: np.ndarray, labels: torch.Tensor, options: Options
+) -> None:
+    images = images.to(model.device)
+    size = (images.shape[-2], images.shape[-1])
+    large = torch.stack([stretched(cam, size) for cam in torch.from_numpy(maps)]).to(model.device)
+    mean, std = (torch.tensor(values) for values in (model.preprocessing.mean, model.preprocessing.std))
+
+    def predict(batch: torch.Tensor) -> torch.Tensor:
+        return model.explain(batch).probabilities
+
+    blank = -mean / std  # a black pixel
+    curves = insertion_deletion(predict, images, large, labels, blank, options["faithfulness"]["steps"])
+    scores.faithfulness.update(*curves, *confidence_change(predict, images, large, labels, blank))
