@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 from torchmetrics import Metric
 
-from camexp.evaluation.components import Components, components
+from camexp.evaluation.components import Components
 
 STEPS = 1000  # thresholds 0, 0.001, …, 1
 
@@ -44,6 +44,7 @@ def best_ious(parts: Components, truth: ArrayLike) -> NDArray[np.float32]:
     Returns:
         ``(steps + 1,)``; 0 where a level has no part.
 
+    >>> from camexp.evaluation import components
     >>> cam = np.zeros((4, 6))
     >>> cam[1:3, 1:5], cam[1:3, 1:3] = 0.5, 1.0
     >>> best_ious(components(cam, steps=2), [[1, 1, 2, 2]])
@@ -102,9 +103,3 @@ class MaxBoxAcc(Metric):
     def best_threshold(self) -> float:
         """Where the mean over the δ is highest; the lowest of several."""
         return int(self.curves().mean(0).argmax()) / self.steps
-
-
-def evaluate_box_curves(cam: NDArray[np.floating], truth: ArrayLike) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """:func:`best_ious` of all parts and of the largest ones of a map ``(H, W)`` in [0, 1]."""
-    parts = components(cam, STEPS)
-    return best_ious(parts, truth), best_ious(parts.largest(), truth)

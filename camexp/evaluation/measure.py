@@ -98,8 +98,7 @@ def _run(
             if cache is None:
                 features = model.trunk_features(batch.images)
             else:
-                moved = move_data_to_device(batch, model.device)
-                features = cache.complete(moved, model.trunk_features).to(model.head.linear.weight.dtype)
+                features = cache.complete(move_data_to_device(batch, model.device), model)
         plain_result = model.explain_features(features, wanted)
         plain_result.logits.cpu()
         plain_seconds = time.perf_counter() - start

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,11 +14,11 @@ from omegaconf import DictConfig
 from camexp.cam.methods import Method, build_method
 from camexp.config import EVALUATE, plain
 from camexp.data import ImageSet, build_images, input_size, split_images
-from camexp.devices import accelerator, device_type
 from camexp.errors import UserError
 from camexp.evaluation.truthset import Truth, load_truth, own_truth
-from camexp.models import CAMClassifier, Preprocessing, load
+from camexp.models import CAMClassifier
 from camexp.models.checkpoint import read_config
+from camexp.prediction import load_model as load_frozen
 from camexp.reporting.console import log
 
 Options = Mapping[str, Any]
@@ -64,8 +65,6 @@ def read_thresholds(options: Options) -> dict[str, dict[str, float]]:
     source = options["threshold"]["from"]
     if source is None:
         return {}
-    import json
-
     path = Path(str(source)).expanduser() / "metrics.json"
     try:
         methods = json.loads(path.read_text(encoding="utf-8"))["methods"]
@@ -83,14 +82,7 @@ def load_model(options: Options) -> tuple[CAMClassifier | None, dict[str, Any]]:
     """The network on its device, and the configuration it was trained with."""
     if options["ckpt"] is None:
         return None, {}
-    devices = accelerator(options["gpus"], option="gpus")
-    path = Path(str(options["ckpt"])).expanduser()
-    model = load(path, device_type(devices), options["precision"], options["compile"])
-    if options["resize"] != "trained":
-        old = model.preprocessing
-        model.preprocessing = Preprocessing(options["resize"], old.mean, old.std)
-    model.freeze("trunk")  # nothing trains here: features may be kept
-    return model.eval(), read_config(path)
+    return load_frozen(options), read_config(Path(str(options["ckpt"])).expanduser())
 
 
 def find_images(options: Options, model: CAMClassifier | None, trained: Options) -> ImageSet:

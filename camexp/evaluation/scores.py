@@ -102,10 +102,7 @@ class Scores:
 
     def parts(self, cam: NDArray[np.float32]) -> Components:
         """The connected parts of a map in [0, 1] at all thresholds."""
-        if not self.by_contours:
-            return components(cam)
-        found = contours(cam)
-        return Components(found.levels, found.boxes, found.areas, self.box_acc.steps)
+        return contours(cam) if self.by_contours else components(cam)
 
     def found(self, threshold: float) -> list[tuple[NDArray[np.int16], float] | None]:
         """Of each image the box of the largest part at a threshold, of the map that fits best, and its IoU;

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,13 +71,13 @@ class FeatureCache:
         return rounded
 
     @torch.no_grad()
-    def complete(self, batch: Batch, trunk: Callable[[Tensor], Tensor]) -> Tensor:
-        """The trunk's output ``(B, D, h, w)`` for a batch, in the store's dtype: what is stored as it was read,
-        the rest computed, and stored."""
+    def complete(self, batch: Batch, classifier: CAMClassifier) -> Tensor:
+        """The trunk's output ``(B, D, h, w)`` for a batch: what is stored as it was read, the rest computed, and
+        stored."""
         parts = []
         if batch.names:
             # what is computed is rounded as it will be read: an epoch sees the same numbers as the next one
-            rounded = self.round(trunk(batch.images))
+            rounded = self.round(classifier.trunk_features(batch.images))
             self.keep(batch.names, rounded)
             parts.append(rounded)
         if batch.stored is not None:
@@ -85,7 +85,8 @@ class FeatureCache:
             parts.append(batch.stored)
         assert batch.is_stored is not None
         order = torch.argsort(torch.argsort(batch.is_stored, stable=True))
-        return (torch.cat(parts)[order] if len(parts) > 1 else parts[0]).permute(0, 3, 1, 2)
+        merged = torch.cat(parts)[order] if len(parts) > 1 else parts[0]
+        return merged.permute(0, 3, 1, 2).to(classifier.head.linear.weight.dtype)
 
     def keep(self, names: Sequence[str], rounded: Tensor) -> None:
         """Store what :meth:`round` returned, an entry a name."""

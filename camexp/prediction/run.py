@@ -52,10 +52,10 @@ def read_options(config: DictConfig) -> dict[str, Any]:
 
 
 def load_model(options: Options) -> CAMClassifier:
-    """The network on its device, its preprocessing set to ``resize``, ``label`` checked."""
+    """The network on its device, frozen, its preprocessing set to ``resize``."""
     devices = accelerator(options["gpus"], option="gpus")
     if devices["strategy"] == "ddp" and options["gpus"] is not None:
-        raise UserError(f"gpus={options['gpus']}: predict uses one GPU, take gpus=1")
+        raise UserError(f"gpus={options['gpus']}: one GPU is used here, take gpus=1")
     place = devices["devices"][0] if isinstance(devices["devices"], list) else 0
     device = f"cuda:{place}" if devices["accelerator"] == "gpu" else devices["accelerator"]
     model = load(Path(str(options["ckpt"])).expanduser(), device, options["precision"], options["compile"])

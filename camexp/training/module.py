@@ -60,9 +60,8 @@ class CAMTraining(pl.LightningModule):
     def trunk_features(self, batch: Batch) -> Tensor:
         """The trunk's output ``(B, D, h, w)`` for a batch: read where it is stored, computed and stored where not."""
         if self.features is None:
-            return self.classifier.trunk(batch.images)
-        features = self.features.complete(batch, self.classifier.trunk)
-        return features.to(self.classifier.head.linear.weight.dtype)
+            return self.classifier.trunk_features(batch.images)
+        return self.features.complete(batch, self.classifier)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         logits, labels = self(batch), batch.labels

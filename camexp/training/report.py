@@ -14,7 +14,6 @@ from lightning_fabric.utilities import move_data_to_device
 from camexp.config import flat
 from camexp.evaluation import PointingGame
 from camexp.files import shown, write_json
-from camexp.precision import autocast
 from camexp.reporting.console import log
 from camexp.training.checkpoints import Checkpoints
 from camexp.training.datamodule import CAMDataModule
@@ -74,9 +73,7 @@ def pointing(module: CAMTraining, datamodule: CAMDataModule, device: torch.devic
     metric = PointingGame()
     for batch in datamodule.loader(datamodule.val_set):
         batch = move_data_to_device(batch, device)
-        with autocast(module.classifier.precision, device):
-            features = module.trunk_features(batch)
-        maps = module.classifier.explain_features(features, batch.labels[:, None]).maps.cpu()
+        maps = module.classifier.explain_features(module.trunk_features(batch), batch.labels[:, None]).maps.cpu()
         for cam, place in zip(maps, batch.places.tolist(), strict=True):
             mask = torch.from_numpy(masks_of(datamodule.images.paths[place]).copy())
             size = (mask.shape[0], mask.shape[1])
