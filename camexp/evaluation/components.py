@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-_FINEST = 32000  # times 2**16 still fits 31 bits
-_HALF = ((0, 1), (1, -1), (1, 0), (1, 1))  # each pair of neighbours once
+_FINEST = 32000  # fits 16 bits
+_AROUND = np.array([[-1, -1], [-1, 0], [-1, 1], [0, 0], [1, -1], [1, 0], [1, 1]])  # itself, and the rows beside it
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,7 @@ class Components:
 def components(cam: NDArray[np.floating], steps: int = 1000) -> Components:
     """The 8-connected parts of ``cam >= t`` for t = 0, 1/steps, …, 1.
 
-    Every pixel belongs to the hill (local maximum) to which its steepest ascent leads. At a threshold, what is left
+    Every pixel belongs to the hill (local maximum) to which an ascent from it leads. At a threshold, what is left
     of a hill is connected, because the ascent only passes higher pixels; two hills are connected where a pair of
     neighbours, one of each, lies above it. So the parts at all thresholds are unions of hills, joined from the
     highest pass to the lowest, as in Kruskal's algorithm: the component tree (Najman and Couprie, *Building the
@@ -76,10 +74,10 @@ def components(cam: NDArray[np.floating], steps: int = 1000) -> Components:
     boxes, areas = _extents(hills, levels, count, steps)
     alive = areas > 0
     _join(boxes, areas, alive, *_passes(hills, levels, count))
-    rows, at = np.nonzero(alive)
-    found = boxes[rows, :, at]
-    found[:, 2:] *= -1
-    return Components(at, found, areas[rows, at], steps)
+    there = np.flatnonzero(alive)
+    found = boxes.reshape(4, -1).take(there, axis=1)
+    found[2:] *= -1
+    return Components(there % (steps + 1), found.T, areas.ravel().take(there), steps)
 
 
 def quantised(cam: NDArray[np.floating], steps: int) -> NDArray[np.int32]:
@@ -108,37 +106,40 @@ def largest_box(cam: NDArray[np.floating], level: int, steps: int = 1000) -> NDA
 
 
 def _hills(heights: NDArray[np.int32]) -> tuple[NDArray[np.signedinteger], int]:
-    """The number of each pixel's hill, ``(H, W)``, and how many hills there are."""
+    """The number of each pixel's hill, ``(H, W)``, and how many hills there are.
+
+    Along its row every pixel ascends to a peak of that row, over a slope of pixels one after the other; only the few
+    peaks, no longer all pixels, then look at the rows above and below. Of equal heights the later counts as higher.
+    """
     height, width = heights.shape
-    # A pixel's number below its height settles ties: of equal ones the later counts as the higher. Up to 256×256
-    # pixels both fit 32 bits, whose maximum is far quicker than that of 64.
-    bits = 16 if heights.size <= 2**16 else 40
-    ranked: Any = heights.astype(np.int32 if bits == 16 else np.int64)
-    ranked <<= bits
-    ranked += _numbers(heights.size).reshape(heights.shape).astype(ranked.dtype)
-    wide = ranked.copy()  # the highest of each pixel and its neighbours in the row
-    np.maximum(wide[:, :-1], ranked[:, 1:], out=wide[:, :-1])
-    np.maximum(wide[:, 1:], ranked[:, :-1], out=wide[:, 1:])
-    highest = wide.copy()  # and of the rows above and below
-    np.maximum(highest[:-1], wide[1:], out=highest[:-1])
-    np.maximum(highest[1:], wide[:-1], out=highest[1:])
-    up = (highest.ravel() & ((1 << bits) - 1)).astype(np.int64)
-    tops = np.flatnonzero(up == _numbers(up.size))
-    rounds = 0
-    while True:  # each round doubles the ascent: about nine are enough for a smooth map
-        further, rounds = up.take(up, mode="clip"), rounds + 1
-        if rounds > 5 and np.array_equal(further, up):
-            break
-        up = further
-    number: Any = np.zeros(up.size, np.int16 if len(tops) < 2**15 else np.int32)  # half the bytes, half the time
+    rising = np.zeros((height, width + 1), bool)  # from a pixel's left neighbour to it; into each row, not out of it
+    rising[:, 0] = True
+    np.greater_equal(heights[:, 1:], heights[:, :-1], out=rising[:, 1:-1])
+    left, right = rising[:, :-1], rising[:, 1:]
+    peaks = np.flatnonzero(left > right)
+    valleys = right > left
+    valleys[:, 0] = True
+    slopes = np.flatnonzero(valleys)  # where each begins; as many as peaks
+
+    stride = width + 2
+    framed = np.full((height + 2, stride), -1, np.int64)  # a border, lower than all
+    framed[1:-1, 1:-1] = heights
+    row, column = np.divmod(peaks, width)
+    places = (row + 1) * stride + column + 1 + _AROUND @ np.array([[stride], [1]])
+    highest = places[(framed.take(places) * framed.size + places).argmax(0), np.arange(len(peaks))]
+    ascent = np.searchsorted(slopes, (highest // stride - 1) * width + highest % stride - 1, side="right") - 1
+    tops = np.flatnonzero(ascent == np.arange(len(peaks)))
+    while not np.array_equal(further := ascent.take(ascent), ascent):  # each round doubles the ascent
+        ascent = further
+    number = np.zeros(len(peaks), np.int16 if len(tops) < 2**15 else np.int32)  # half the bytes, half the time
     number[tops] = np.arange(len(tops))
-    return number.take(up, mode="clip").reshape(height, width), len(tops)
+    return np.repeat(number.take(ascent), np.diff(slopes, append=heights.size)).reshape(height, width), len(tops)
 
 
 def _extents(
     hills: NDArray[np.signedinteger], levels: NDArray[np.int16], count: int, steps: int
 ) -> tuple[NDArray[np.int16], NDArray[np.int32]]:
-    """Of each hill at each level: x0, y0, -x1, -y1 ``(count, 4, steps + 1)`` and its area ``(count, steps + 1)``."""
+    """Of each hill at each level: x0, y0, -x1, -y1 ``(4, count, steps + 1)`` and its area ``(count, steps + 1)``."""
     sides = np.full((4, count * (steps + 1)), np.iinfo(np.int16).max, np.int16)
     for first, hill, level in ((1, hills, levels), (0, hills.T.copy(), levels.T.copy())):
         # In a row, a hill's pixels stand in runs, and the highest of a run stays longest. Where a key comes again
@@ -151,9 +152,8 @@ def _extents(
     of_pixels = np.multiply(hills, np.int32(steps + 1), dtype=np.int32)
     of_pixels += levels
     here = np.bincount(of_pixels.ravel(), minlength=count * (steps + 1)).reshape(count, steps + 1)
-    by_hill = sides.reshape(4, count, steps + 1).transpose(1, 0, 2)
     # a pixel of a level is there at all lower ones
-    boxes = np.minimum.accumulate(by_hill[..., ::-1], axis=-1)[..., ::-1]
+    boxes = np.minimum.accumulate(sides.reshape(4, count, steps + 1)[..., ::-1], axis=-1)[..., ::-1]
     return np.ascontiguousarray(boxes), here[:, ::-1].cumsum(1, dtype=np.int32)[:, ::-1].copy()
 
 
@@ -164,27 +164,29 @@ def _begins(hills: NDArray[np.signedinteger]) -> NDArray[np.bool_]:
     return begins
 
 
-@lru_cache(maxsize=16)
-def _numbers(count: int) -> NDArray[np.int64]:
-    return np.arange(count)
-
-
 def _passes(
     hills: NDArray[np.signedinteger], levels: NDArray[np.int16], count: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int16]]:
     """The pairs of neighbouring hills ``(E, 2)`` and the levels of their highest passes, from high to low."""
-    height, width = hills.shape
+    width = hills.shape[1]
     flat_hills, flat_levels = hills.ravel(), levels.ravel()
+    across, down, square = np.zeros((3, *hills.shape), bool)
+    np.not_equal(hills[:, 1:], hills[:, :-1], out=across[:, :-1])
+    np.not_equal(hills[1:], hills[:-1], out=down[:-1])
+    # neighbours over a corner can only differ where the square of the two is not all one hill
+    square[:-1, :-1] = across[:-1, :-1] | down[:-1, :-1] | down[:-1, 1:]
+    corners = np.flatnonzero(square)
     pairs, heights = [], []
-    for dy, dx in _HALF:
-        one = slice(0, height - dy), slice(max(0, -dx), width - max(0, dx))
-        other = slice(dy, height), slice(max(0, dx), width - max(0, -dx))
-        border = np.zeros((height, width), bool)
-        np.not_equal(hills[one], hills[other], out=border[one])
-        place = np.flatnonzero(border)
-        a, b = flat_hills[place].astype(np.int64), flat_hills[place + (dy * width + dx)]
+    for one, step in (
+        (np.flatnonzero(across), 1),
+        (np.flatnonzero(down), width),
+        (corners, width + 1),
+        (corners + 1, width - 1),
+    ):
+        other = one + step
+        a, b = flat_hills[one].astype(np.int64), flat_hills[other].astype(np.int64)
         pairs.append(np.minimum(a, b) * count + np.maximum(a, b))
-        heights.append(np.minimum(flat_levels[place], flat_levels[place + (dy * width + dx)]))
+        heights.append(np.minimum(flat_levels[one], flat_levels[other]))
     pair, highest = np.concatenate(pairs), np.concatenate(heights)
     if count <= 1024:
         table = np.full(count * count, -1, np.int16)
@@ -204,7 +206,7 @@ def _join(
     heights: NDArray[np.int16],
 ) -> None:
     """Join hills at their passes, in place: below a pass the one's row stands for both, the other's ends."""
-    root = list(range(len(boxes)))
+    root = list(range(len(areas)))
 
     def find(hill: int) -> int:
         while root[hill] != hill:
@@ -218,6 +220,6 @@ def _join(
             continue
         root[b] = a
         below = slice(0, height + 1)
-        np.minimum(boxes[a, :, below], boxes[b, :, below], out=boxes[a, :, below])
+        np.minimum(boxes[:, a, below], boxes[:, b, below], out=boxes[:, a, below])
         areas[a, below] += areas[b, below]
         alive[b, below] = False
