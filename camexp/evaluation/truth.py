@@ -33,7 +33,7 @@ def read_boxes(source: str | Path) -> dict[str, Boxes]:
     Args:
         source: a CSV with the columns ``image,x0,y0,x1,y1`` (several rows an image, more columns are passed
             over), a folder of Pascal VOC XML, a COCO JSON, a folder of Caltech-101 annotation ``.mat``, or a
-            WSOL ``localization.txt`` (``image,x0,y0,x1,y1`` without a header).
+            WSOL ``localization.txt`` (``image,x0,y0,x1,y1`` without a header; see also :func:`read_sizes`).
 
     Returns:
         Image names as they stand there, each with ``(G, 4)`` x0, y0, x1, y1 in pixels of the file counted
@@ -65,6 +65,37 @@ def read_boxes(source: str | Path) -> dict[str, Boxes]:
         if not np.isfinite(each).all() or (each[:, :2] > each[:, 2:]).any():
             raise UserError(f"boxes={source}: a box of {name} is inverted or no number: expected x0 <= x1 and y0 <= y1")
     return boxes
+
+
+def read_sizes(source: str | Path) -> dict[str, tuple[int, int]]:
+    """For which size of an image its boxes were drawn: the ``image_sizes.txt`` beside a WSOL ``localization.txt``.
+
+    Returns:
+        Image name → width and height; nothing without such a file, where boxes refer to the files as they are.
+
+    Raises:
+        UserError: a line that is not ``image,width,height``.
+    """
+    path = Path(source).expanduser()
+    beside = next(iter(sorted(path.rglob("localization.txt"))), None) if path.is_dir() else path
+    if beside is None or beside.name != "localization.txt":
+        return {}
+    listed = beside.with_name("image_sizes.txt")
+    if not listed.is_file():
+        return {}
+    sizes: dict[str, tuple[int, int]] = {}
+    for number, line in enumerate(listed.read_text(encoding="utf-8-sig").splitlines(), 1):
+        name, *size = line.rsplit(",", 2)
+        try:
+            width, height = map(int, size)
+            if min(width, height) < 1:
+                raise ValueError
+        except ValueError as error:
+            raise UserError(
+                f"boxes={source}: line {number} of {listed} is not image,width,height: {line[:80]}"
+            ) from error
+        sizes[name] = width, height
+    return sizes
 
 
 def match(names: Sequence[str], paths: Sequence[Path], root: Path) -> dict[int, str]:

@@ -14,7 +14,7 @@ from torch import Tensor
 from camexp.data.images import read_image
 from camexp.data.imageset import ImageSet
 from camexp.errors import UserError, reason
-from camexp.evaluation.truth import Boxes, clip, match, read_boxes
+from camexp.evaluation.truth import Boxes, clip, match, read_boxes, read_sizes
 from camexp.reporting.console import log
 
 MaskOf = Callable[[Path], tuple[np.ndarray, np.ndarray | None] | None]
@@ -27,12 +27,14 @@ class Truth:
     Attributes:
         images: the image set.
         boxes: place → ``(G, 4)`` in pixels of the file.
+        sizes: place → the width and height of the picture in which its boxes were drawn, where that is not the file.
         mask_of: an image's path → its mask and what of it to ignore, ``(H, W)`` bool, or ``None``.
         masked: the places that have a mask.
     """
 
     images: ImageSet
     boxes: dict[int, Boxes] = field(default_factory=dict)
+    sizes: dict[int, tuple[int, int]] = field(default_factory=dict)
     mask_of: MaskOf | None = None
     masked: frozenset[int] = frozenset()
 
@@ -48,11 +50,13 @@ class Truth:
             width, height = image.size
             if image.getexif().get(0x0112, 1) >= 5:  # shown turned by a quarter
                 width, height = height, width
-        boxes = clip(self.boxes[place], width, height, str(path))
-        if size is None:
-            return boxes, (height, width)
+        drawn_width, drawn_height = self.sizes.get(place, (width, height))
+        boxes = clip(self.boxes[place], drawn_width, drawn_height, str(path))
+        size = size or (height, width)
+        if size == (drawn_height, drawn_width):
+            return boxes, size
         # the reference evaluator's rounding: down, each corner by itself
-        factor = np.array([size[1] / width, size[0] / height] * 2)
+        factor = np.array([size[1] / drawn_width, size[0] / drawn_height] * 2)
         return np.floor(boxes * factor).clip(0, np.array([size[1], size[0]] * 2) - 1), size
 
     def masks(self, place: int) -> tuple[Tensor | None, Tensor | None]:
@@ -94,6 +98,8 @@ def load_truth(boxes: str | None, masks: str | None, images: ImageSet) -> Truth:
                 f"is among the {len(images)} in {images.root}"
             )
         truth.boxes = {place: found[name] for place, name in matched.items()}
+        sizes = read_sizes(boxes)
+        truth.sizes = {place: sizes[name] for place, name in matched.items() if name in sizes}
         left = f"; {len(found) - len(matched)} of other images left out" if len(found) > len(matched) else ""
         log.info(f"boxes of {len(matched)} images{left}")
     if masks is not None:

@@ -116,6 +116,20 @@ def test_boxes_are_scaled_and_cut_at_the_border(colours, tmp_path):
         truth.scaled_boxes(second, None)
 
 
+def test_wsol_boxes_refer_to_the_listed_size(colours, tmp_path):
+    (tmp_path / "localization.txt").write_text("red/red_0.png,3,4,20,17\n")
+    sizes = tmp_path / "image_sizes.txt"
+    sizes.write_text("red/red_0.png,24,20\n")  # the file has 48×40 pixels
+    truth = load_truth(str(tmp_path), None, find_imagefolder(str(colours)))
+    (place,) = truth.boxes
+    boxes, size = truth.scaled_boxes(place, None)
+    assert boxes.tolist() == [[6, 8, 40, 34]] and size == (40, 48)
+    assert truth.scaled_boxes(place, (20, 24))[0].tolist() == [[3, 4, 20, 17]]
+    sizes.write_text("red/red_0.png,24,none\n")
+    with pytest.raises(UserError, match="line 1 of .* is not image,width,height"):
+        load_truth(str(tmp_path), None, find_imagefolder(str(colours)))
+
+
 def test_masks_with_ignored_pixels(colours, tmp_path):
     folder = tmp_path / "masks"
     mask, ignore = np.zeros((40, 48), np.uint8), np.zeros((40, 48), np.uint8)
