@@ -13,6 +13,9 @@ def main(config: DictConfig) -> float:
 
     options = training.read_options(config)
     devices = training.accelerator(options["trainer"]["gpus"], options["trainer"]["cpu_processes"])
+    resumed = training.find_resumed(options)
+    if resumed is not None and resumed.accuracy is not None:
+        return resumed.accuracy
     training.seed_everything(options["seed"], workers=True, verbose=False)
 
     images = data.build_images(options["dataset"], options["run_dir"])
@@ -26,10 +29,10 @@ def main(config: DictConfig) -> float:
     classifier.optimise_for(training.device_type(devices), options["precision"], options["compile"])
     datamodule = training.build_datamodule(options, images, split, classifier, devices)
     module = training.build_module(options, classifier, datamodule)
-    trainer = training.build_trainer(options, devices, datamodule, classifier)
+    trainer = training.build_trainer(options, devices, datamodule, classifier, resumed)
 
-    seconds = training.fit(trainer, module, datamodule, options)
-    return training.report(trainer, module, datamodule, options, seconds)
+    training.fit(trainer, module, datamodule, resumed)
+    return training.report(trainer, module, datamodule, options)
 
 
 if __name__ == "__main__":

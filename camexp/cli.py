@@ -130,6 +130,9 @@ def run(main: Callable[[], Any]) -> None:
         print("\ninterrupted", file=sys.stderr)
         sys.exit(130)
     except Exception as error:
+        if hasattr(error, "signum"):  # asked to stop, and all is saved
+            log.info(sentence(error))
+            sys.exit(128 + error.signum)
         if debug:
             raise
         _fail(sentence(error), error)
@@ -167,7 +170,7 @@ def sentence(error: BaseException) -> str:
     if "Original Traceback" in text:  # a data loader's process wraps its error in its traceback
         text = text.rstrip().splitlines()[-1].split(": ", 1)[-1]
     text = " ".join(text.split())
-    if isinstance(error, UserError):
+    if isinstance(error, UserError) or hasattr(error, "signum"):
         return text
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename} cannot be read or written ({error.strerror}): give another path, or mend this one"

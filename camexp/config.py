@@ -79,6 +79,7 @@ EVALUATE = {
 CHOICES = {
     "command": ("train", "classes"),
     "precision": PRECISIONS,
+    "resume": ("auto",),
 }
 FLAGS = (
     "overlays",

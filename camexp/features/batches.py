@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import torch
@@ -11,11 +12,15 @@ from torch.utils.data import Dataset
 
 from camexp.data.images import UnreadableImage, read_image
 from camexp.data.imageset import ImageSet
+from camexp.data.order import Draw, randomness_from
 from camexp.data.transforms import Flip, Transform
 from camexp.errors import UserError
 from camexp.features.identity import content_digest
 from camexp.features.store import FeatureStore
 from camexp.models.preprocessing import Preprocessing
+
+
+UNCOUNTED = -100  # the label that no loss and no metric looks at
 
 
 class Sample(NamedTuple):
@@ -33,7 +38,8 @@ class Batch(NamedTuple):
 
     Attributes:
         images: ``(M, 3, H, W)``.
-        labels, places: ``(B,)`` the class of each image, and its place in the image set.
+        labels, places: ``(B,)`` the class of each image (``UNCOUNTED`` for one that is not to count), and its place
+            in the image set.
         stored: ``(N, h, w, D)`` in the store's dtype, or ``None`` if N is 0.
         is_stored: ``(B,)`` bool.
         names: M names under which to store the others' features; none without a store.
@@ -86,8 +92,18 @@ class LabelledImages(Dataset[Sample]):
     def __len__(self) -> int:
         return len(self.places)
 
-    def __getitem__(self, item: int) -> Sample:
-        place = self.places[item]
+    def __getitem__(self, item: int | Draw) -> Sample:
+        draw = item if isinstance(item, Draw) else Draw(item)
+        place = self.places[draw.item]
+        sample = self._read(place, draw.key)
+        return sample if draw.counted else sample._replace(label=UNCOUNTED)
+
+    def _read(self, place: int, key: tuple[int, ...]) -> Sample:
+        # by its key an image changes the same way in whichever process it is read
+        with randomness_from(*key) if key and self.transform is not None else nullcontext():
+            return self._sample(place)
+
+    def _sample(self, place: int) -> Sample:
         path, label = self.images.paths[place], self.images.labels[place]
         view = self.transform.draw() if isinstance(self.transform, Flip) else ""
         name = ""

@@ -33,8 +33,33 @@ def read_config(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The configuration of the run that wrote a checkpoint which :func:`load` takes."""
     if names_network(path):
         return {}
-    config = torch.load(path, map_location="cpu", weights_only=True, mmap=True)[KEY].get("config")
+    config = read_checkpoint(path, mmap=True)[KEY].get("config")
     return config if isinstance(config, dict) else {}
+
+
+def read_checkpoint(path: str | os.PathLike[str], option: str = "ckpt", mmap: bool = False) -> dict[str, Any]:
+    """All that a checkpoint holds, on the CPU; nothing in it is executed.
+
+    Args:
+        path: a ``.ckpt`` written by ``train.py``.
+        option: what the user calls it, for the error's sentence.
+        mmap: leave the weights on disk until they are looked at.
+
+    Raises:
+        UserError: no such file, or not a checkpoint of camexp.
+    """
+    if not Path(path).is_file():
+        raise UserError(f"{option}={path} is not a file: give the path of a checkpoint that train.py wrote")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+    except Exception as error:  # torch raises a dozen kinds, all of which mean the same to a user
+        raise UserError(
+            f"{option}={path} could not be read as a checkpoint ({reason(error)}): "
+            "it is damaged, or not one that train.py wrote"
+        ) from error
+    if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get(KEY), dict) or "state_dict" not in checkpoint:
+        raise UserError(f"{option}={path} is not a checkpoint of camexp: expected one that train.py wrote")
+    return checkpoint
 
 
 def load(
@@ -58,17 +83,7 @@ def load(
         classifier = pretrained(str(path))
         classifier.optimise_for(device, precision, compile)
         return classifier.eval().to(device)
-    if not Path(path).is_file():
-        raise UserError(f"ckpt={path} is not a file: give the path of a checkpoint that train.py wrote")
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises a dozen kinds, all of which mean the same to a user
-        raise UserError(
-            f"ckpt={path} could not be read as a checkpoint ({reason(error)}): "
-            "it is damaged, or not one that train.py wrote"
-        ) from error
-    if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get(KEY), dict) or "state_dict" not in checkpoint:
-        raise UserError(f"ckpt={path} is not a checkpoint of camexp: expected one that train.py wrote")
+    checkpoint = read_checkpoint(path)
     about = checkpoint[KEY]
     try:
         classifier = CAMClassifier(

@@ -21,6 +21,10 @@ class CAMHead(nn.Module):
         init_std: σ of the truncated normal (cut at 2σ) both weights start from.
         l2: the factor of ½‖w‖² over both weights, see :meth:`l2_penalty`.
 
+    Attributes:
+        rows: where several processes share a batch: its size, and which of its rows are here, ``(B,)``. Dropout is
+            then drawn for all of it, so that it does not depend on the number of processes.
+
     >>> head = CAMHead(8, num_classes=3, channels=16)
     >>> activations = head.activations(torch.rand(2, 8, 5, 5))
     >>> activations.shape, head(activations).shape
@@ -42,6 +46,7 @@ class CAMHead(nn.Module):
         self.activation = nn.ReLU()  # a module, so that other methods find the maps' place by its name
         self.linear = nn.Linear(channels, num_classes, bias=bias)
         self.dropout = dropout
+        self.rows: tuple[int, Tensor] | None = None
         self.l2 = l2
         for layer in (self.conv_cam, self.linear):
             nn.init.trunc_normal_(layer.weight, std=init_std, a=-2 * init_std, b=2 * init_std)
@@ -56,9 +61,15 @@ class CAMHead(nn.Module):
         """Logits ``(B, C)`` of activations ``(B, channels, h, w)``."""
         # never in half precision: the mean of a map stays the logit
         pooled = activations.mean((2, 3), dtype=torch.promote_types(activations.dtype, torch.float32))
-        pooled = F.dropout(pooled, self.dropout, self.training).to(self.linear.weight.dtype)
+        pooled = self._dropped(pooled).to(self.linear.weight.dtype)
         with torch.autocast(activations.device.type, enabled=False):
             return self.linear(pooled)
+
+    def _dropped(self, pooled: Tensor) -> Tensor:
+        if self.rows is None or not self.training:
+            return F.dropout(pooled, self.dropout, self.training)
+        count, rows = self.rows
+        return pooled * F.dropout(pooled.new_ones(count, pooled.shape[1]), self.dropout)[rows.to(pooled.device)]
 
     def l2_penalty(self) -> Tensor:
         """``l2 · ½‖w‖²`` summed over the two weight matrices: a scalar to add to the loss."""

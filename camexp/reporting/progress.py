@@ -34,6 +34,7 @@ class Progress:
         what: a word or two.
         total: how much there is to do.
         unit: what is counted.
+        done: what had been done before.
         say: takes the plain lines.
 
     >>> with Progress("drawing", total=3, unit="images", say=print) as progress:
@@ -42,9 +43,9 @@ class Progress:
     drawing: 3/3 images, ... images/s, 0 s
     """
 
-    def __init__(self, what: str, total: int, unit: str, say: Callable[[str], None] = log.info):
+    def __init__(self, what: str, total: int, unit: str, say: Callable[[str], None] = log.info, done: int = 0):
         self.what, self.total, self.unit, self.say = what, total, unit, say
-        self.done = 0
+        self.done = self.before = done
         self.note = ""
         self._bar: Any = None
         self._start = self._last_line = time.monotonic()
@@ -75,7 +76,7 @@ class Progress:
             self.say(self._line(now))
 
     def _line(self, now: float) -> str:
-        speed = self.done / max(now - self._start, 1e-9)
+        speed = (self.done - self.before) / max(now - self._start, 1e-9)
         left = f", {duration((self.total - self.done) / speed)} left" if speed > 0 else ""
         rate = f"{speed:.1f} {self.unit}/s{left}{self.note and ', ' + self.note}"
         return f"{self.what}: {self.done}/{self.total} {self.unit}, {rate}"
@@ -87,7 +88,7 @@ class Progress:
             self._bar.stop()
         if kind is None and self.done:
             seconds = time.monotonic() - self._start
-            speed = self.done / max(seconds, 1e-9)
+            speed = (self.done - self.before) / max(seconds, 1e-9)
             self.say(
                 f"{self.what}: {self.done}/{self.total} {self.unit}, {speed:.1f} {self.unit}/s, {duration(seconds)}"
             )

@@ -8,6 +8,7 @@ from camexp.training.datamodule import CAMDataModule
 from camexp.training.inspector import CAMInspector
 from camexp.training.module import CAMTraining
 from camexp.training.report import report
+from camexp.training.resume import find_resumed
 from camexp.training.run import (
     build_datamodule,
     build_module,
@@ -27,6 +28,7 @@ __all__ = [
     "build_module",
     "build_trainer",
     "device_type",
+    "find_resumed",
     "fit",
     "print_classes",
     "read_options",

@@ -1,32 +1,55 @@
-"""best.ckpt, last.ckpt and step_000100.ckpt."""
+"""best.ckpt, last.ckpt and step_000100.ckpt: each one a moment between two steps, from which a run can go on."""
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 
-from camexp.files import replacing
-from camexp.reporting.console import log
+from camexp.errors import UserError
+from camexp.files import replacing, sync
+from camexp.models.checkpoint import KEY
+from camexp.training.interrupts import Interrupts, stopped
+from camexp.training.position import Position, loops_at
+
+METRICS = ("val/accuracy", "val/loss", "train/loss")
 
 
 class Checkpoints(pl.Callback):
-    """Save every so many steps, whenever validation improves, at the end, and on Ctrl-C.
+    """Save every so many steps, whenever validation improves, at the end, and when asked to stop.
+
+    What is due is written before the next step begins, when all that belongs to the last one is done: its row in
+    the tables, its snapshot, its validation. So every checkpoint is a point from which a run goes on exactly.
 
     Args:
         folder: where the files go.
         every_n_steps: how often a ``step_….ckpt`` is written; 0 for never.
         keep: how many of these to keep, the newest; ``None`` keeps all.
+        written: tables that grow while the run goes on; how long they are is part of a checkpoint.
+        images: stands for what is trained on, see :func:`camexp.training.resume.image_digest`.
     """
 
-    def __init__(self, folder: Path, every_n_steps: int = 100, keep: int | None = 5):
-        self.folder = folder
+    def __init__(
+        self,
+        folder: Path,
+        every_n_steps: int = 100,
+        keep: int | None = 5,
+        written: Sequence[Path] = (),
+        images: str | None = None,
+    ):
+        self.folder, self.written, self.images = folder, tuple(written), images
         self.every_n_steps, self.keep = every_n_steps, keep
+        self.interrupts = Interrupts()
         self.best_accuracy: float | None = None
         self.best_step = 0
+        self.metrics: dict[str, float] = {}
+        self.position = Position()
+        self._best_due = False
         self._saved_step = 0
 
     @property
@@ -37,58 +60,101 @@ class Checkpoints(pl.Callback):
     def last(self) -> Path:
         return self.folder / "last.ckpt"
 
-    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
-        step = trainer.global_step
-        if not self.every_n_steps or step % self.every_n_steps or step == self._saved_step:
-            return
-        self._saved_step = step
-        path = self.folder / f"step_{step:06d}.ckpt"
-        self._save(trainer, path)
-        if trainer.is_global_zero:
-            self._copy_to_last(path)
-            self._drop_old()
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.interrupts.install()
+        self._saved_step = trainer.global_step
+        if not self.position.validated:  # it was stopped in the middle of it
+            self.position = Position()
+            loop = trainer.fit_loop.epoch_loop.val_loop
+            trainer.validating = True
+            loop.run()
+            trainer.training = True
+
+    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+        epoch_loop = trainer.fit_loop.epoch_loop
+        epoch_loop._batches_that_stepped = trainer.global_step  # Lightning loses count when it goes on after a check
+        self._between_steps(trainer, epoch_loop.batch_progress.total.completed)
+
+    def on_validation_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+        if trainer.world_size > 1 or not self.interrupts.signum or trainer.sanity_checking:
+            return  # several processes agree between steps
+        done = trainer.fit_loop.epoch_loop.batch_progress.total.completed
+        self.position = Position.after(done, int(trainer.num_training_batches), validated=False)
+        self._save(trainer, [self.last])
+        raise stopped(self.interrupts.signum, trainer.global_step, self.last)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         accuracy = float(trainer.callback_metrics["val/accuracy"])
         if self.best_accuracy is None or accuracy > self.best_accuracy:
             self.best_accuracy, self.best_step = accuracy, trainer.global_step
-            self._save(trainer, self.best)
+            self._best_due = True
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._save(trainer, self.last)
+        self._between_steps(trainer, trainer.fit_loop.epoch_loop.batch_progress.total.completed, [self.last])
 
-    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        if isinstance(exception, KeyboardInterrupt) and trainer.is_global_zero:
-            # every process holds the whole state, and the others may be gone: none is waited for
-            state = trainer._checkpoint_connector.dump_checkpoint(weights_only=False)
-            with replacing(self.last) as temporary:
-                trainer.strategy.checkpoint_io.save_checkpoint(state, temporary)
-            log.info(f"interrupted after step {trainer.global_step}: saved {self.last}")
+    def _between_steps(self, trainer: pl.Trainer, batches: int, due: Sequence[Path] = ()) -> None:
+        step, signum = trainer.global_step, self.interrupts.agreed(trainer)
+        paths = [self.best] if self._best_due else []
+        if self.every_n_steps and step % self.every_n_steps == 0 and step != self._saved_step:
+            paths += [self.folder / f"step_{step:06d}.ckpt", self.last]
+        paths += due if due else [self.last] if signum else []
+        if paths:
+            require_finite(trainer)
+            logged = trainer.callback_metrics
+            self.metrics |= {key: float(logged[key]) for key in METRICS if key in logged}
+            self.position = Position.after(batches, int(trainer.num_training_batches))
+            self._save(trainer, list(dict.fromkeys(paths)))
+            self._best_due, self._saved_step = False, step
+            if trainer.is_global_zero:
+                self._drop_old()
+        if signum and not due:
+            raise stopped(signum, step, self.last)
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        checkpoint["loops"] = loops_at(self.position, checkpoint["loops"], int(trainer.num_training_batches))
+        sizes = {path.name: sync(path) for path in self.written} if trainer.is_global_zero else {}
+        checkpoint[f"{KEY}_resume"] = {**self.position._asdict(), "written": sizes, "images": self.images}
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best_accuracy": self.best_accuracy, "best_step": self.best_step}
+        return {"best_accuracy": self.best_accuracy, "best_step": self.best_step, "metrics": dict(self.metrics)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.best_accuracy, self.best_step = state_dict["best_accuracy"], state_dict["best_step"]
+        self.metrics = dict(state_dict["metrics"])
 
-    def _save(self, trainer: pl.Trainer, path: Path) -> None:
+    def _save(self, trainer: pl.Trainer, paths: Sequence[Path]) -> None:
         if not trainer.is_global_zero:  # takes part in gathering the state, writes nothing
-            trainer.save_checkpoint(path)
+            trainer.save_checkpoint(paths[0])
             return
-        with replacing(path) as temporary:
+        with replacing(paths[0]) as temporary:
             trainer.save_checkpoint(temporary)
-            with temporary.open("rb") as file:
-                os.fsync(file.fileno())
-
-    def _copy_to_last(self, path: Path) -> None:
-        with replacing(self.last) as temporary:
-            try:
-                os.link(path, temporary)  # the same bytes under a second name cost nothing
-            except OSError:
-                shutil.copyfile(path, temporary)
+            sync(temporary)
+        for path in paths[1:]:
+            with replacing(path) as temporary:
+                try:
+                    os.link(paths[0], temporary)  # the same bytes under another name cost nothing
+                except OSError:
+                    shutil.copyfile(paths[0], temporary)
+        sync(self.folder)
 
     def _drop_old(self) -> None:
         if self.keep is not None:
             steps = sorted(self.folder.glob("step_*.ckpt"), key=lambda path: int(path.stem[5:]))
             for path in steps[: -self.keep or None]:
                 path.unlink()
+
+
+def require_finite(trainer: pl.Trainer) -> None:
+    """End a run whose loss is no number any more, before anything is saved.
+
+    Raises:
+        UserError: with the step and the likely causes.
+    """
+    loss = float(trainer.callback_metrics.get("train/loss", 0.0))
+    if not math.isfinite(loss):
+        raise UserError(
+            f"the loss is {loss} at step {trainer.global_step}: lower optimizer.lr, or set "
+            "trainer.gradient_clip_val=1, or look for broken images; the last good checkpoint is kept"
+        )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from torch.utils.data import DataLoader, DistributedSampler, Sampler
+from torch.utils.data import DataLoader
 
 from camexp.data.imageset import ImageSet
+from camexp.data.order import EpochBatches
 from camexp.data.splits import Split, class_table
 from camexp.data.transforms import Transform
 from camexp.devices import default_workers
@@ -30,6 +32,7 @@ class CAMDataModule(pl.LightningDataModule):
         transform: random changes to training images, before the preprocessing.
         batch_size: images a step, over all processes together.
         num_workers: decoding processes; ``None`` chooses by the machine.
+        seed: of the images' order and of their random changes.
         world_size: how many training processes share a batch.
         features: where a frozen trunk's output is kept, if it is.
     """
@@ -42,6 +45,7 @@ class CAMDataModule(pl.LightningDataModule):
         transform: Transform | None = None,
         batch_size: int = 32,
         num_workers: int | None = None,
+        seed: int = 0,
         world_size: int = 1,
         features: FeatureCache | None = None,
     ):
@@ -59,20 +63,21 @@ class CAMDataModule(pl.LightningDataModule):
         store = features.store if features else None
         self.train_set = LabelledImages(images, split.train, preprocessing, transform, store)
         self.val_set = LabelledImages(images, split.val, preprocessing, store=store)
-        self.batch_size = batch_size // world_size
+        self.batch_size, self.seed = batch_size, seed
         self.world_size = world_size
+        self.start = (0, 0)  # the epoch and the batch in it from which to go on
+        self.order: EpochBatches | None = None
         self.num_workers = default_workers(world_size) if num_workers is None else num_workers
 
     @property
     def steps_per_epoch(self) -> int:
         """Optimizer steps in one pass over the training images."""
-        return -(-len(self.split.train) // (self.batch_size * self.world_size))
+        return -(-len(self.split.train) // self.batch_size)
 
     def train_dataloader(self) -> DataLoader[Sample]:
-        if self.world_size > 1:
-            share: DistributedSampler[int] = DistributedSampler(self.train_set, self.world_size, self._rank)
-            return self.loader(self.train_set, sampler=share)
-        return self.loader(self.train_set, shuffle=True)
+        self.order = EpochBatches(len(self.train_set), self.batch_size, self.seed, self._rank, self.world_size)
+        self.order.start_at(*self.start)
+        return self.loader(self.train_set, self.order)
 
     def val_dataloader(self) -> DataLoader[Sample]:
         # every so-manieth image, none twice: a padded share would count some images double
@@ -83,15 +88,12 @@ class CAMDataModule(pl.LightningDataModule):
     def _rank(self) -> int:
         return self.trainer.global_rank if self.trainer is not None else 0
 
-    def loader(
-        self, data: LabelledImages, shuffle: bool = False, sampler: Sampler[int] | None = None
-    ) -> DataLoader[Sample]:
-        """Batches of any of these images."""
+    def loader(self, data: LabelledImages, order: EpochBatches | None = None) -> DataLoader[Sample]:
+        """Batches of any of these images; one after the other without an order."""
+        batches: dict[str, Any] = {"batch_sampler": order} if order else {"batch_size": self.batch_size // self.world_size}
         return DataLoader(
             data,
-            batch_size=self.batch_size,
-            shuffle=shuffle,
-            sampler=sampler,
+            **batches,
             collate_fn=collate,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,

@@ -84,8 +84,25 @@ class CAMInspector(pl.Callback):
             strip = evolution(self.history, **self.style)  # type: ignore[arg-type]
             with replacing(self.folder / "evolution.png") as temporary:
                 strip.save(temporary)
-            write_animation(self.folder / "evolution.gif", [self._picture(step, "png") for step, _ in self.history])
+            pictures = [self._picture(step, "png") for step, _ in self.history]
+            write_animation(self.folder / "evolution.gif", [path for path in pictures if path.exists()])
             log_image(trainer, "cams/evolution", strip, trainer.global_step)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "steps": [step for step, _ in self.history],
+            "maps": [torch.from_numpy(np.stack([panel.cam for panel in panels])) for _, panels in self.history],
+            "panels": [[(p.class_name, p.probability, p.predicted) for p in panels] for _, panels in self.history],
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        pictures = [picture for picture, row in zip(self.pictures, self.labels, strict=True) for _ in row]
+        if any(len(panels) != len(pictures) for panels in state_dict["panels"]):
+            return  # other images are watched now: their strip begins here
+        self.history = [
+            (step, [Panel(*parts) for parts in zip(pictures, maps.numpy(), *zip(*panels, strict=True), strict=True)])
+            for step, maps, panels in zip(*(state_dict[key] for key in ("steps", "maps", "panels")), strict=True)
+        ]
 
     def _picture(self, step: int, ending: str) -> Path:
         return self.folder / f"step_{step:06d}.{ending}"

@@ -12,9 +12,10 @@ from torch import Tensor
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
+from camexp.data.order import seed_from
 from camexp.errors import UserError
 from camexp.features import FeatureCache
-from camexp.features.batches import Batch
+from camexp.features.batches import UNCOUNTED, Batch
 from camexp.models import CAMClassifier
 from camexp.models.checkpoint import KEY, describe
 
@@ -31,6 +32,8 @@ class CAMTraining(pl.LightningModule):
         make_scheduler: called with the optimizer, ``total_steps`` and ``steps_per_epoch``; its
             schedule advances once a step. ``None`` keeps the learning rate.
         steps_per_epoch: for schedules that count in epochs.
+        total_steps: for schedules that end with the training.
+        seed: of the random numbers in each step (dropout).
         config: the run's configuration as plain values; every checkpoint carries it.
         features: where to keep the trunk's output, which must be frozen.
     """
@@ -41,13 +44,15 @@ class CAMTraining(pl.LightningModule):
         make_optimizer: MakeOptimizer,
         make_scheduler: MakeScheduler | None = None,
         steps_per_epoch: int = 1,
+        total_steps: int = 1,
+        seed: int = 0,
         config: dict[str, Any] | None = None,
         features: FeatureCache | None = None,
     ):
         super().__init__()
         self.classifier = classifier
         self.make_optimizer, self.make_scheduler = make_optimizer, make_scheduler
-        self.steps_per_epoch = steps_per_epoch
+        self.steps_per_epoch, self.total_steps, self.seed = steps_per_epoch, total_steps, seed
         self.config = config or {}
         self.features = features
         self.val_accuracy = MulticlassAccuracy(len(classifier.classes), average="micro")
@@ -63,16 +68,36 @@ class CAMTraining(pl.LightningModule):
             return self.classifier.trunk_features(batch.images)
         return self.features.complete(batch, self.classifier)
 
+    def on_train_epoch_start(self) -> None:
+        order = getattr(self.trainer.datamodule, "order", None)  # type: ignore[attr-defined]
+        if order is not None:
+            order.set_epoch(self.trainer.current_epoch)
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        # a step's random numbers follow from its number: whatever came before it, interruptions among it
+        torch.manual_seed(seed_from(self.seed, self.trainer.global_step))
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        logits, labels = self(batch), batch.labels
-        cross_entropy = F.cross_entropy(logits, labels)
-        penalty = self.classifier.head.l2_penalty()
-        accuracy = (logits.argmax(1) == labels).float().mean()
+        labels, head = batch.labels, self.classifier.head
+        count = self._over_processes((labels != UNCOUNTED).sum())
+        processes = self.trainer.world_size
+        if processes > 1:  # the same dropout as one process would draw for the whole batch
+            head.rows = int(count), (torch.arange(len(labels)) * processes + self.trainer.global_rank) % int(count)
+        logits = self(batch)
+        summed = F.cross_entropy(logits, labels, ignore_index=UNCOUNTED, reduction="sum")
+        sums = self._over_processes(torch.stack([summed.detach(), (logits.argmax(1) == labels).sum()]))
+        penalty = head.l2_penalty()
+        cross_entropy, accuracy = sums / count
         self.log_dict({"train/loss": cross_entropy, "train/l2": penalty, "train/accuracy": accuracy})
         self.log("lr", self.trainer.optimizers[0].param_groups[0]["lr"])
         # Lightning would count from 0, a step behind the checkpoints and snapshots of the same moment
         self.log("step", float(self.trainer.global_step + 1))
-        return cross_entropy + penalty
+        # gradients are averaged over the processes, whose shares may differ by an image
+        return summed * processes / count + penalty
+
+    def _over_processes(self, values: Tensor) -> Tensor:
+        """The sum over all training processes."""
+        return self.trainer.strategy.reduce(values, reduce_op="sum")  # type: ignore[return-value]
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         logits, labels = self(batch).float(), batch.labels
@@ -93,8 +118,9 @@ class CAMTraining(pl.LightningModule):
             raise UserError(f"optimizer: {error}") from error
         if self.make_scheduler is None:
             return optimizer
-        total = int(self.trainer.estimated_stepping_batches)
-        scheduler = self.make_scheduler(optimizer, total_steps=total, steps_per_epoch=self.steps_per_epoch)
+        scheduler = self.make_scheduler(
+            optimizer, total_steps=self.total_steps, steps_per_epoch=self.steps_per_epoch
+        )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import time
 from typing import Any
 
 import pytorch_lightning as pl
 
-from camexp.errors import UserError
 from camexp.features.batches import Batch
 from camexp.reporting.console import log
 from camexp.reporting.progress import Progress
+from camexp.training.checkpoints import require_finite
 
 
 class TrainingProgress(pl.Callback):
@@ -19,16 +18,21 @@ class TrainingProgress(pl.Callback):
 
     The rate counts training steps and the wait for their data, not the checks between them.
 
+    Args:
+        total_steps: of the run.
+
     Attributes:
         images: trained on so far, over all processes.
         seconds: spent training on them.
+        elapsed: seconds since the run began, less its interruptions.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, total_steps: int) -> None:
+        self.total_steps = total_steps
         self.images = 0
-        self.seconds = 0.0
+        self.seconds = self.elapsed = 0.0
         self._progress: Progress | None = None
-        self._since = 0.0
+        self._since = self._entered = 0.0
         self._window = (0, 0.0)
         self._looked, self._note = 0.0, ""
 
@@ -37,17 +41,17 @@ class TrainingProgress(pl.Callback):
         return self.images / self.seconds if self.seconds else 0.0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._since = time.monotonic()
+        self._since = self._entered = time.monotonic()
         if trainer.is_global_zero:
-            total = int(trainer.estimated_stepping_batches)
-            self._progress = Progress("training", total, "steps").__enter__()
-            self._progress.done = trainer.global_step
+            self._progress = Progress("training", self.total_steps, "steps", done=trainer.global_step).__enter__()
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
         now = time.monotonic()
         self.images += len(batch.labels) * trainer.world_size
+        self.elapsed += now - self._entered
+        self._entered = now
         self.seconds += now - self._since
         self._since = now
         due = trainer.global_step % trainer.log_every_n_steps == 0  # type: ignore[attr-defined]
@@ -63,12 +67,8 @@ class TrainingProgress(pl.Callback):
 
     def _describe(self, trainer: pl.Trainer) -> str:
         """The state in a few words; a loss that is no number any more ends the run."""
+        require_finite(trainer)
         loss, accuracy = (float(trainer.callback_metrics[f"train/{name}"]) for name in ("loss", "accuracy"))
-        if not math.isfinite(loss):
-            raise UserError(
-                f"the loss is {loss} at step {trainer.global_step}: lower optimizer.lr, or set "
-                "trainer.gradient_clip_val=1, or look for broken images; the last good checkpoint is kept"
-            )
         epochs = f"/{trainer.max_epochs}" if trainer.max_epochs and trainer.max_epochs > 0 else ""
         speed = f"{self.images_per_second:.1f} images/s"
         return f"epoch {trainer.current_epoch + 1}{epochs}, loss {loss:.3f}, accuracy {accuracy:.3f}, {speed}"
@@ -84,6 +84,14 @@ class TrainingProgress(pl.Callback):
                 f"step {trainer.global_step}: validation accuracy {float(metrics['val/accuracy']):.4f}, "
                 f"loss {float(metrics['val/loss']):.4f}"
             )
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"images": self.images, "seconds": self.seconds, "elapsed": self.elapsed}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.images, self.seconds = state_dict["images"], state_dict["seconds"]
+        self.elapsed = state_dict["elapsed"]
+        self._window = self.images, self.seconds
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._close()

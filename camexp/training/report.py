@@ -27,24 +27,25 @@ C = TypeVar("C", bound=pl.Callback)
 
 
 def report(
-    trainer: pl.Trainer, module: CAMTraining, datamodule: CAMDataModule, options: Options, seconds: float
+    trainer: pl.Trainer, module: CAMTraining, datamodule: CAMDataModule, options: Options
 ) -> float:
     """Write ``summary.json``, print the table and the next command; returns the best validation accuracy."""
     checkpoints = find_callback(trainer, Checkpoints)
     best_accuracy = checkpoints.best_accuracy
     assert best_accuracy is not None  # the last step is always checked
-    final = {key: float(trainer.callback_metrics[key]) for key in ("val/accuracy", "val/loss", "train/loss")}
+    final = dict(checkpoints.metrics)
     if not trainer.is_global_zero:
         return best_accuracy
     if datamodule.images.mask is not None:
         final["val/pointing"] = pointing(module, datamodule, trainer.strategy.root_device)
+    progress = find_callback(trainer, TrainingProgress)
     summary = {
         "run_folder": str(options["run_dir"]),
         "final": final,
         "best": {"val/accuracy": best_accuracy, "step": checkpoints.best_step},
         "steps": trainer.global_step,
-        "seconds": round(seconds, 3),
-        "images_per_second": round(find_callback(trainer, TrainingProgress).images_per_second, 3),
+        "seconds": round(progress.elapsed, 3),
+        "images_per_second": round(progress.images_per_second, 3),
         "classes": len(datamodule.images.classes),
         "train_images": len(datamodule.split.train),
         "val_images": len(datamodule.split.val),

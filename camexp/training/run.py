@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import time
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.loggers import Logger
 
 from camexp.cam.methods import Method, build_method
 from camexp.config import TRAIN, build, plain
@@ -29,7 +28,10 @@ from camexp.training.inspector import CAMInspector, pair_labels
 from camexp.training.loggers import MetricsCSV, log_text
 from camexp.training.module import CAMTraining
 from camexp.training.progress import TrainingProgress
+from camexp.training.report import find_callback
+from camexp.training.resume import GoOn, Resumed, image_digest, require_same_images
 from camexp.training.trainer import build_trainer as lightning_trainer
+from camexp.training.trainer import total_steps
 
 Options = Mapping[str, Any]
 
@@ -39,8 +41,6 @@ def read_options(config: DictConfig) -> dict[str, Any]:
     options = plain(config, TRAIN)
     if options["trainer"]["max_epochs"] is None and options["trainer"]["max_steps"] is None:
         raise UserError("trainer.max_epochs=null and trainer.max_steps=null would never end: give one of them")
-    if os.environ.get("LOCAL_RANK", "0") == "0":
-        _require_fresh(Path(options["run_dir"]))
     options["run_dir"] = shown(options["run_dir"])
     for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch"):
         logging.getLogger(name).setLevel(logging.WARNING)  # which GPUs there are and tips are no news
@@ -79,6 +79,7 @@ def build_datamodule(
         transform=transform,
         batch_size=options["batch_size"],
         num_workers=options["num_workers"],
+        seed=options["seed"],
         world_size=world_size(dict(devices), options["trainer"]["num_nodes"]),
         features=open_cache(options["features"], classifier, transform, device_type(devices)),
     )
@@ -92,25 +93,44 @@ def build_module(options: Options, classifier: CAMClassifier, datamodule: CAMDat
         make_optimizer=build(options["optimizer"], "optimizer", _partial_=True),
         make_scheduler=build(scheduler, "scheduler", _partial_=True) if scheduler else None,
         steps_per_epoch=datamodule.steps_per_epoch,
+        total_steps=total_steps(options["trainer"], datamodule.steps_per_epoch),
+        seed=options["seed"],
         config=dict(options),
         features=datamodule.features,
     )
 
 
 def build_trainer(
-    options: Options, devices: Options, datamodule: CAMDataModule, classifier: CAMClassifier
+    options: Options,
+    devices: Options,
+    datamodule: CAMDataModule,
+    classifier: CAMClassifier,
+    resumed: Resumed | None = None,
 ) -> pl.Trainer:
-    """A Trainer with everything that watches: progress, snapshots, checkpoints, loggers."""
+    """A Trainer with everything that watches: progress, snapshots, checkpoints, loggers; set to where an interrupted
+    run goes on."""
     run_folder = Path(options["run_dir"])
-    checkpoint = options["checkpoint"]
+    digest = image_digest(datamodule.images, datamodule.split)
+    checkpoints = Checkpoints(
+        run_folder / "checkpoints",
+        options["checkpoint"]["every_n_steps"],
+        options["checkpoint"]["keep"],
+        written=(run_folder / "metrics.csv", run_folder / "cams" / "steps.csv"),
+        images=digest,
+    )
+    if resumed is not None:
+        require_same_images(resumed, digest, datamodule.images.root)
+        checkpoints.position = resumed.position
+        datamodule.start = resumed.position.epoch, resumed.position.batch
     callbacks: list[pl.Callback] = [
-        TrainingProgress(),
+        GoOn(resumed, datamodule, run_folder),
+        TrainingProgress(total_steps(options["trainer"], datamodule.steps_per_epoch)),
         build_inspector(options["inspect"], datamodule, classifier, run_folder / "cams", build_method(options["cam"])),
-        Checkpoints(run_folder / "checkpoints", checkpoint["every_n_steps"], checkpoint["keep"]),
     ]
     for name, extra in (options["callbacks"] or {}).items():
         callbacks.append(build(extra, f"callbacks.{name}"))
-    loggers = [build(one, f"logger={name}") for name, one in (options["logger"] or {}).items()]
+    callbacks.append(checkpoints)  # last, so that what the others know is saved with it
+    loggers = [build_logger(name, one, resumed) for name, one in (options["logger"] or {}).items()]
     return lightning_trainer(
         options["trainer"],
         devices,
@@ -120,6 +140,13 @@ def build_trainer(
         [MetricsCSV(run_folder / "metrics.csv"), *loggers],
         run_folder,
     )
+
+
+def build_logger(name: str, node: Options, resumed: Resumed | None) -> Logger:
+    """One of the ``logger`` group; TensorBoard then hides what an interrupted run wrote after its checkpoint."""
+    tensorboard = resumed is not None and str(node.get("_target_", "")).endswith("TensorBoardLogger")
+    purge = {"purge_step": resumed.step + 1 if resumed.path else 0} if tensorboard and resumed else {}
+    return build({**node, **purge}, f"logger={name}")
 
 
 def build_inspector(
@@ -160,33 +187,24 @@ def build_inspector(
     )
 
 
-def fit(trainer: pl.Trainer, module: CAMTraining, datamodule: CAMDataModule, options: Options) -> float:
-    """Train to the end; returns the seconds it took. Ctrl-C leaves ``last.ckpt`` and exit code 1."""
-    run_folder = Path(options["run_dir"])
+def fit(trainer: pl.Trainer, module: CAMTraining, datamodule: CAMDataModule, resumed: Resumed | None = None) -> None:
+    """Train to the end, from where an interrupted run stood. Ctrl-C, SIGTERM and SIGUSR1 save, then raise
+    :class:`Interrupted`."""
     classifier = module.classifier
     if trainer.is_global_zero:
-        datamodule.write_lists(run_folder)
         trained = sum(p.numel() for p in classifier.parameters() if p.requires_grad)
         frozen = (
             f"frozen: {', '.join(_ends(classifier.frozen_layers))}" if classifier.frozen_layers else "nothing frozen"
         )
         log.info(
             f"training {trained:,} parameters ({frozen}) on {len(datamodule.split.train)} images, "
-            f"checking on {len(datamodule.split.val)}; run folder {run_folder}"
+            f"checking on {len(datamodule.split.val)}; run folder {shown(trainer.default_root_dir)}"
         )
-        log_text(trainer, "config", OmegaConf.to_yaml(OmegaConf.create(dict(options))))
-    start = time.monotonic()
-    trainer.fit(module, datamodule=datamodule)
-    return time.monotonic() - start
-
-
-def _require_fresh(folder: Path) -> None:
-    """Two runs in one folder would mix their tables and drop each other's checkpoints."""
-    held = [name for name in ("checkpoints", "metrics.csv", "cams") if (folder / name).exists()]
-    if held:
-        raise UserError(
-            f"hydra.run.dir={folder} holds a run already ({', '.join(held)}): give another folder, or remove it"
-        )
+        if resumed is None or resumed.path is None:
+            log_text(trainer, "config", OmegaConf.to_yaml(OmegaConf.create(module.config)))
+    path = resumed.path if resumed else None
+    with find_callback(trainer, Checkpoints).interrupts:
+        trainer.fit(module, datamodule=datamodule, ckpt_path=None if path is None else str(path))
 
 
 def _ends(names: list[str]) -> list[str]:

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.loggers import Logger
+from pytorch_lightning.plugins.io import TorchCheckpointIO
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from camexp.errors import UserError, reason
+from camexp.models.checkpoint import read_checkpoint
 
 # keys of the trainer group that are ours; any other goes to Lightning as it is
 OURS = frozenset(
@@ -19,12 +21,43 @@ OURS = frozenset(
 )
 
 
-class CheckAtEnd(pl.Callback):
-    """Run validation after the last step, wherever in its rhythm that falls."""
+class CheckpointFiles(TorchCheckpointIO):
+    """Checkpoints as torch writes them, read without executing what they hold."""
+
+    def load_checkpoint(self, path: Any, *_: Any, **__: Any) -> dict[str, Any]:
+        return read_checkpoint(path, "resume")
+
+
+class StopAfter(pl.Callback):
+    """Stop after so many steps, with a last validation, wherever in its rhythm that falls.
+
+    Lightning's own limit would end without one, and could not go on from there.
+
+    Args:
+        total_steps: see :func:`total_steps`.
+    """
+
+    def __init__(self, total_steps: int):
+        self.total_steps = total_steps
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        trainer.should_stop = trainer.global_step >= self.total_steps
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
-        if trainer.global_step >= trainer.estimated_stepping_batches:
+        if trainer.global_step >= self.total_steps:
             trainer.should_stop = True  # Lightning validates once more before it stops
+
+
+def total_steps(options: Mapping[str, Any], steps_per_epoch: int) -> int:
+    """How many optimizer steps a run has: ``max_epochs`` or ``max_steps``, whichever ends first.
+
+    >>> total_steps({"max_epochs": 2, "max_steps": None}, 10), total_steps({"max_epochs": 2, "max_steps": 15}, 10)
+    (20, 15)
+    """
+    limits = [options["max_steps"]] if options["max_steps"] is not None else []
+    if options["max_epochs"] is not None:
+        limits.append(options["max_epochs"] * steps_per_epoch)
+    return int(min(limits))
 
 
 def build_trainer(
@@ -47,20 +80,22 @@ def build_trainer(
         run_folder: nothing is written outside it.
     """
     every = options["check_every_n_steps"]
+    steps = total_steps(options, steps_per_epoch)
     extra = {key: value for key, value in options.items() if key not in OURS}
     across_epochs = every is not None and every < steps_per_epoch
     settings: dict[str, Any] = dict(
         **devices,
         num_nodes=options["num_nodes"],
-        max_epochs=options["max_epochs"] if options["max_epochs"] is not None else -1,
-        max_steps=options["max_steps"] if options["max_steps"] is not None else -1,
+        max_epochs=-(-steps // steps_per_epoch),
+        max_steps=-1,
         precision=precision,
         # counted across epochs: every 100 steps means every 100 steps
         val_check_interval=every if across_epochs else 1.0,
         check_val_every_n_epoch=None if across_epochs else 1,
         log_every_n_steps=options["log_every_n_steps"],
         gradient_clip_val=options["gradient_clip_val"],
-        callbacks=[*callbacks, CheckAtEnd()],
+        callbacks=[StopAfter(steps), *callbacks],
+        plugins=[CheckpointFiles()],
         logger=list(loggers),
         default_root_dir=run_folder,
         enable_checkpointing=False,  # our own callback names the files and writes them whole

@@ -1,0 +1,216 @@
+"""Going on with an interrupted run: from its newest sound checkpoint, with the same numbers as if nothing had been."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+
+from camexp.config import flat
+from camexp.data import ImageSet, Split
+from camexp.errors import UserError
+from camexp.files import replacing
+from camexp.models.checkpoint import KEY, read_checkpoint
+from camexp.reporting.console import log
+from camexp.training.datamodule import CAMDataModule
+from camexp.training.position import Position
+
+SUMMARY = "summary.json"
+# Options without which the numbers are the same, or which may change on purpose in the middle of a run.
+FREE = (
+    "run_dir", "resume", "debug", "command", "num_workers", "model.weights", "dataset.root", "dataset.download",
+    "dataset.check", "checkpoint.", "inspect.", "logger.", "cam.", "callbacks.", "features.", "trainer.", "precision",
+    "compile",
+)  # fmt: skip
+SILENT = ("run_dir", "resume", "debug", "command", "num_workers", "logger.")
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """Where an interrupted run goes on.
+
+    Attributes:
+        path: the checkpoint; ``None`` where the folder holds none, and the run begins again.
+        step: after which it goes on.
+        position: in the epochs.
+        written: the bytes that tables had, by name.
+        images: what was trained on, see :func:`image_digest`.
+        accuracy: the best one, of a run that is finished already.
+    """
+
+    path: Path | None
+    step: int = 0
+    position: Position = Position()
+    written: Mapping[str, int] | None = None
+    images: str | None = None
+    accuracy: float | None = None
+
+
+def find_resumed(options: Mapping[str, Any]) -> Resumed | None:
+    """What a run folder holds to go on from; ``None`` if it is new.
+
+    Raises:
+        UserError: an option changed that may not.
+    """
+    folder = Path(options["run_dir"])
+    if not traces(folder):
+        return None
+    path = newest_sound(folder / "checkpoints")
+    if path is None:
+        log.info(f"resume: {folder} holds no sound checkpoint: it begins again")
+        return Resumed(None, written={})
+    checkpoint = read_checkpoint(path, "resume", mmap=True)
+    _require_same(checkpoint[KEY]["config"], options, folder)
+    about = checkpoint[f"{KEY}_resume"]
+    accuracy = _finished(folder, checkpoint[KEY]["config"], options)
+    if accuracy is not None:
+        log.info(f"{folder} is finished already: best validation accuracy {accuracy:.4f}")
+        return Resumed(path, checkpoint["global_step"], accuracy=accuracy)
+    log.info(f"resume: from {path}, after step {checkpoint['global_step']}")
+    return Resumed(
+        path=path,
+        step=checkpoint["global_step"],
+        position=Position(about["epoch"], about["batch"], about["validated"]),
+        written=about["written"],
+        images=about["images"],
+    )
+
+
+def newest_sound(folder: Path) -> Path | None:
+    """The checkpoint of the highest step whose every byte is as it was written; damaged ones are told of.
+
+    >>> import tempfile
+    >>> newest_sound(Path(tempfile.mkdtemp())) is None
+    True
+    """
+    found: list[tuple[int, bool, Path]] = []
+    for path in sorted(folder.glob("*.ckpt")):
+        if path.name.startswith("."):
+            continue
+        try:
+            checkpoint = read_checkpoint(path, "resume", mmap=True)
+            found.append((checkpoint["global_step"], checkpoint[f"{KEY}_resume"]["validated"], path))
+        except (UserError, KeyError, TypeError):
+            log.warning(f"resume: {path} is damaged, or of another version: passed over")
+    for *_, path in sorted(found, reverse=True):
+        if _sound(path):
+            return path
+        log.warning(f"resume: {path} is damaged (a checksum does not fit): passed over")
+    return None
+
+
+def traces(folder: Path) -> list[str]:
+    """What in a folder shows that a run was there.
+
+    >>> traces(Path("/nowhere"))
+    []
+    """
+    return [name for name in ("checkpoints", "metrics.csv", "cams") if (folder / name).exists()]
+
+
+class GoOn(pl.Callback):
+    """Bring a run folder to where the run goes on from, once every process knows where that is.
+
+    Args:
+        resumed: see :func:`find_resumed`.
+        datamodule: writes its lists.
+        folder: of the run.
+    """
+
+    def __init__(self, resumed: Resumed | None, datamodule: CAMDataModule, folder: Path):
+        self.resumed, self.datamodule, self.folder = resumed, datamodule, folder
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        if trainer.is_global_zero:
+            if self.resumed is not None:
+                forget_what_came_after(self.folder, self.resumed)
+            self.datamodule.write_lists(self.folder)
+
+
+def forget_what_came_after(folder: Path, resumed: Resumed) -> None:
+    """Cut the tables to what they held, and remove the snapshots that came later: all of it comes again."""
+    (folder / SUMMARY).unlink(missing_ok=True)
+    for name, path in {"metrics.csv": folder / "metrics.csv", "steps.csv": folder / "cams" / "steps.csv"}.items():
+        size = (resumed.written or {}).get(name, 0)
+        if not path.exists():
+            continue
+        if not size:
+            path.unlink()
+            continue
+        if path.stat().st_size < size:
+            log.warning(f"resume: {path} has lost rows")
+            continue
+        content = path.read_bytes()[:size]
+        with replacing(path) as temporary:
+            temporary.write_bytes(content)
+    for snapshot in (folder / "cams").glob("step_*.*"):
+        if snapshot.stem[5:].isdecimal() and (resumed.path is None or int(snapshot.stem[5:]) > resumed.step):
+            snapshot.unlink()
+
+
+def image_digest(images: ImageSet, split: Split) -> str:
+    """Of the names, the classes and the split of all images: another one means other training data."""
+    digest = hashlib.sha256()
+    for places in (split.train, split.val):
+        for place in places:
+            path = images.paths[place]
+            name = os.path.relpath(path, images.root)
+            digest.update(f"{name}\0{images.classes[images.labels[place]]}\0".encode(errors="surrogateescape"))
+        digest.update(b"\1")
+    return digest.hexdigest()
+
+
+def require_same_images(resumed: Resumed, digest: str, root: Path) -> None:
+    """Make sure that the images are those of the run so far.
+
+    Raises:
+        UserError: they are not.
+    """
+    if resumed.images not in (None, digest):
+        raise UserError(
+            f"resume: the images or the classes in dataset.root={root} are not those that the run was trained on so "
+            "far: bring the folder back to what it was, or start anew with another hydra.run.dir"
+        )
+
+
+def _require_same(before: Mapping[str, Any], options: Mapping[str, Any], folder: Path) -> None:
+    old, new = flat(before), flat(options)
+    changed = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
+    told = [key for key in changed if not key.startswith(SILENT)]
+
+    def change(key: str) -> str:
+        return f"{key}={new.get(key)} (was {old.get(key)})"
+
+    refused = [key for key in told if not key.startswith(FREE)]
+    if refused:
+        raise UserError(
+            f"resume: {', '.join(map(change, refused))} cannot change in the middle of the run in {folder}: "
+            "leave it as it was, or start anew with another hydra.run.dir"
+        )
+    if told:
+        log.info(f"resume: changed since: {', '.join(map(change, told))}")
+
+
+def _finished(folder: Path, before: Mapping[str, Any], options: Mapping[str, Any]) -> float | None:
+    limits = ("max_epochs", "max_steps")
+    if any(before["trainer"][limit] != options["trainer"][limit] for limit in limits):
+        return None  # it is to be trained for longer now
+    try:
+        return float(json.loads((folder / SUMMARY).read_text(encoding="utf-8"))["best"]["val/accuracy"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _sound(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except (OSError, ValueError, zipfile.BadZipFile, EOFError, NotImplementedError):
+        return False
