@@ -77,7 +77,7 @@ class FeatureCache:
         parts = []
         if batch.names:
             # what is computed is rounded as it will be read: an epoch sees the same numbers as the next one
-            rounded = self.round(classifier.trunk_features(batch.images))
+            rounded = self.round(self._compute(batch, classifier))
             self.keep(batch.names, rounded)
             parts.append(rounded)
         if batch.stored is not None:
@@ -87,6 +87,17 @@ class FeatureCache:
         order = torch.argsort(torch.argsort(batch.is_stored, stable=True))
         merged = torch.cat(parts)[order] if len(parts) > 1 else parts[0]
         return merged.permute(0, 3, 1, 2).to(classifier.head.linear.weight.dtype)
+
+    def _compute(self, batch: Batch, classifier: CAMClassifier) -> Tensor:
+        """The trunk's output of the images that are not stored, ``(M, D, h, w)``."""
+        if batch.stored is None:
+            return classifier.trunk_features(batch.images)
+        # In their places in a whole batch: a convolution of another batch size may round otherwise, and a run that
+        # was interrupted while a batch was being stored is to go on with the same numbers.
+        assert batch.is_stored is not None
+        whole = batch.images.new_zeros(len(batch.is_stored), *batch.images.shape[1:])
+        whole[~batch.is_stored] = batch.images
+        return classifier.trunk_features(whole)[~batch.is_stored]
 
     def keep(self, names: Sequence[str], rounded: Tensor) -> None:
         """Store what :meth:`round` returned, an entry a name."""

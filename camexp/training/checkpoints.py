@@ -70,6 +70,10 @@ class Checkpoints(pl.Callback):
             loop.run()
             trainer.training = True
 
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        # an epoch of which only the validation was left has no step after which Lightning would note this itself
+        trainer.fit_loop.epoch_loop.restarting = False
+
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
         epoch_loop = trainer.fit_loop.epoch_loop
         epoch_loop._batches_that_stepped = trainer.global_step  # Lightning loses count when it goes on after a check

@@ -153,6 +153,9 @@ def forget_what_came_after(folder: Path, resumed: Resumed) -> None:
     for snapshot in (folder / "cams").glob("step_*.*"):
         if snapshot.stem[5:].isdecimal() and (resumed.path is None or int(snapshot.stem[5:]) > resumed.step):
             snapshot.unlink()
+    for place in (folder, folder / "checkpoints", folder / "cams"):
+        for left in place.glob(".[0-9]*~*"):  # what a killed process was about to rename
+            left.unlink()
 
 
 def image_digest(images: ImageSet, split: Split) -> str:

@@ -2,31 +2,39 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import os
+import random
 import signal
+import subprocess
+import sys
+import time
 import zipfile
+from io import BytesIO
 from pathlib import Path
 
 import pytest
 import pytorch_lightning as pl
 import torch
 from PIL import Image, ImageChops
+from safetensors.torch import save_file
 
+from camexp.models.trunks import build_trunk
 from camexp.training.position import Position
 from camexp.training.resume import newest_sound
-from tests.conftest import TINY
+from tests.conftest import ROOT, TINY, run_process
 
 
 class Trip(pl.Callback):
-    """Stumble at a step: crash (``crash``: as kill -9 it leaves what was written) or be asked to stop."""
+    """Stumble at a step or soon after it: crash (``crash``: as kill -9 it leaves what was written) or be asked to stop."""
 
     def __init__(self, step: int, when: str = "on_train_batch_end", signum: int | None = None):
         self.step, self.signum = step, signum
         setattr(self, when, self.stumble)
 
     def stumble(self, trainer, *_):
-        if trainer.global_step == self.step:
+        if trainer.global_step >= self.step:
             if self.signum is None:
                 raise RuntimeError("stumbled")
             os.kill(os.getpid(), self.signum)
@@ -84,8 +92,8 @@ def require_same(one: Path, other: Path) -> None:
     [
         ("model.freeze=none", "transform=augment"),
         ("model.freeze=none", "transform=augment", "num_workers=2"),
-        ("model.freeze=trunk", "transform=flip", "features.cache=FEATURES"),
-        ("model.freeze=trunk", "trainer.max_steps=11", "trainer.check_every_n_steps=100"),
+        ("model.freeze=trunk", "model.weights=w.safetensors", "transform=flip", "features.cache=FEATURES"),
+        ("model.freeze=none", "trainer.max_steps=11", "trainer.check_every_n_steps=100"),
     ],
     ids=["plain", "workers", "features", "checks-at-epoch-ends"],
 )
@@ -93,21 +101,25 @@ def test_any_interruption_leaves_no_trace(run, tmp_path, options):
     def at(name):
         return [option.replace("FEATURES", f"{name}-features") for option in options]
 
+    save_file(build_trunk("vgg11", 1 / 16).features.state_dict(), tmp_path / "w.safetensors")
     assert run("whole", *at("whole")).code == 0
+    stumbled = 0
     stumbles = [
         (0, "on_train_start", None), (1, "on_train_batch_end", None), (2, "on_validation_batch_end", signal.SIGTERM),
-        (3, "on_train_batch_end", signal.SIGUSR1), (3, "on_train_epoch_end", None), (5, "on_train_batch_start", None),
+        (3, "on_train_batch_end", signal.SIGUSR1), (4, "on_train_batch_start", None), (5, "on_train_epoch_end", None),
         (6, "on_validation_batch_end", signal.SIGTERM), (6, "on_validation_end", None),
-        (7, "on_train_batch_end", signal.SIGINT), (9, "on_train_epoch_start", None),
-        (11, "on_validation_batch_end", signal.SIGTERM), (12, "on_validation_end", None), (12, "on_train_end", None),
+        (7, "on_train_batch_end", signal.SIGINT), (8, "on_train_epoch_start", None),
+        (11, "on_validation_batch_end", signal.SIGTERM), (11, "on_validation_end", None), (11, "on_train_end", None),
     ]  # fmt: skip
     for step, when, signum in stumbles:
         done = run("parts", *at("parts"), trip(step, when, signum))
         assert done.code in (0, 1 if signum is None else 128 + signum), done.err
+        stumbled += done.code > 0
         if done.code > 1:
             assert "saved as" in done.out and "resume=auto" in done.out
     done = run("parts", *at("parts"))
     assert done.code == 0, done.err
+    assert stumbled == len(stumbles)
     require_same(tmp_path / "whole", tmp_path / "parts")
     assert "finished already" in run("parts", *at("parts")).out
 
@@ -117,3 +129,96 @@ def test_positions():
     assert Position.after(3, 3) == (1, 0, True)
     assert Position.after(3, 3, validated=False) == (0, 3, False)
     assert Position.after(4, 3, validated=False) == (1, 1, False)
+
+
+def damage(path: Path, how: str) -> None:
+    """As a power cut, or a disk, leaves a file. Other names of the same bytes stay as they are."""
+    content = bytearray(path.read_bytes())
+    path.unlink()
+    if how == "cut":
+        content = content[: len(content) // 2]
+    elif how == "flipped":  # in the middle of some tensor
+        with zipfile.ZipFile(BytesIO(bytes(content))) as archive:
+            largest = max(archive.infolist(), key=lambda entry: entry.file_size)
+        content[largest.header_offset + 200 + largest.file_size // 2] ^= 1
+    else:
+        content = bytearray()
+    path.write_bytes(content)
+
+
+@pytest.mark.slow
+def test_a_damaged_checkpoint_is_passed_over(run, tmp_path):
+    options = ("model.freeze=none",)
+    assert run("whole", *options).code == 0
+    assert run("parts", *options, trip(9, "on_train_batch_end", signal.SIGTERM)).code == 143
+    folder = tmp_path / "parts/checkpoints"
+    damage(folder / "last.ckpt", "cut")
+    damage(folder / "step_000008.ckpt", "flipped")
+    damage(folder / "step_000006.ckpt", "empty")
+    (folder / ".123~last.ckpt").write_bytes(b"half a file that a killed process left")
+    done = run("parts", *options)
+    assert done.code == 0, done.err
+    assert "from parts/checkpoints/step_000004.ckpt, after step 4" in done.out
+    assert "last.ckpt is damaged" in done.out and "step_000008.ckpt is damaged (a checksum" in done.out
+    require_same(tmp_path / "whole", tmp_path / "parts")
+    assert newest_sound(folder)
+    assert not (folder / ".123~last.ckpt").exists()
+
+
+@pytest.mark.slow
+def test_what_may_change_in_the_middle_and_what_not(run, colours):
+    assert run("run", "trainer.max_epochs=1").code == 0
+    refused = run("run", "trainer.max_epochs=2", "optimizer.lr=1e-3", "model.head.channels=4")
+    assert refused.code == 1 and refused.err.count("\n") == 1
+    assert "model.head.channels=4 (was 8), optimizer.lr=0.001 (was 0.01) cannot change" in refused.err
+    allowed = run("run", "trainer.max_epochs=2", "inspect.alpha=0.3")
+    assert allowed.code == 0, allowed.err
+    assert "changed since: inspect.alpha=0.3 (was 0.5), trainer.max_epochs=2 (was 1)" in allowed.out
+    assert "after step 3" in allowed.out and "step 6: validation" in allowed.out
+    (colours / "red" / "red_0.png").unlink()
+    changed = run("run", "trainer.max_epochs=3")
+    assert changed.code == 1 and "images or the classes" in changed.err and changed.err.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_tensorboard_shows_each_step_once(run, tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    def scalars(folder):
+        events = EventAccumulator(str(next((tmp_path / folder).rglob("events.out*")).parent), size_guidance={"scalars": 0})
+        events.Reload()
+        return {tag: [(e.step, e.value) for e in events.Scalars(tag)] for tag in ("train/loss", "val/accuracy", "lr")}
+
+    assert run("whole").code == 0
+    assert run("parts", trip(5, "on_train_batch_end")).code == 1
+    assert run("parts", trip(9, "on_train_batch_end", signal.SIGTERM)).code == 143
+    assert run("parts").code == 0
+    assert scalars("whole") == scalars("parts")
+    assert len(scalars("parts")["train/loss"]) == 12
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment(colours, tmp_path):
+    """``kill -9`` at random moments of a process of its own, until the run comes through."""
+    common = ("dataset=imagefolder", f"dataset.root={colours}", *TINY, *OPTIONS, "num_workers=1", "transform=augment",
+              "trainer.max_epochs=60", "logger=csv")  # fmt: skip
+    assert run_process("train.py", *common, "hydra.run.dir=whole", cwd=tmp_path).code == 0
+    moments = random.Random(0)
+    kills = 0
+    while kills < 5:
+        process = subprocess.Popen(
+            [sys.executable, str(ROOT / "train.py"), *common, "hydra.run.dir=parts", "resume=auto"],
+            cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+        for line in process.stdout:  # the start takes seconds in which there is nothing to lose
+            if b"run folder" in line:
+                break
+        time.sleep(moments.uniform(0.3, 2.5))
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.stdout.close()
+        assert process.wait() == -signal.SIGKILL, "it came to its end before it was killed: give it more epochs"
+        kills += 1
+    done = run_process("train.py", *common, "hydra.run.dir=parts", "resume=auto", cwd=tmp_path)
+    assert done.code == 0, done.err
+    require_same(tmp_path / "whole", tmp_path / "parts")
