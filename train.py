@@ -8,11 +8,17 @@ from camexp import cli
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
 def main(config: DictConfig) -> float:
-    # torch takes seconds to import: --help and --cfg must not wait for it
+    # torch takes seconds to import: --help, --cfg and a sweep's own process must not wait for it
+    from camexp import launching
+
+    if launching.in_sweep():
+        return launching.run_job()
     from camexp import data, models, training
 
     options = training.read_options(config)
     devices = training.accelerator(options["trainer"]["gpus"], options["trainer"]["cpu_processes"])
+    if (processes := launching.processes_to_start(devices)) > 1:
+        return launching.train_together(options, processes)
     resumed = training.find_resumed(options)
     if resumed is not None and resumed.accuracy is not None:
         return resumed.accuracy

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
 from camexp.errors import UserError, nearest
+from camexp.launching.processes import end_with_parent
+from camexp.launching.sweep import register_plugins, sweep_arguments
 from camexp.reporting.console import ConsoleHandler, log
 
 # Options whose value is a path or a class name, in which any letter may stand.
@@ -120,10 +122,12 @@ def run(main: Callable[[], Any]) -> None:
 
     ``debug=true`` on the command line shows the traceback instead.
     """
-    sys.argv[1:] = quote_paths(sys.argv[1:])
+    end_with_parent()
+    sys.argv[1:] = sweep_arguments(quote_paths(sys.argv[1:]))
     debug = any(re.fullmatch(r"\+*debug=(true|yes|on|1)", argument, re.IGNORECASE) for argument in sys.argv)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # hand exceptions over instead of printing them
     try:
+        register_plugins()
         with contextlib.redirect_stderr(_WithoutHydrasLine(sys.stderr)):  # type: ignore[type-var]
             main()
     except KeyboardInterrupt:
@@ -135,7 +139,7 @@ def run(main: Callable[[], Any]) -> None:
             sys.exit(128 + error.signum)
         if debug:
             raise
-        _fail(sentence(error), error)
+        fail(sentence(error), error)
 
 
 class _WithoutHydrasLine:
@@ -151,7 +155,7 @@ class _WithoutHydrasLine:
         return len(text) if text.startswith("Error executing job with overrides") else self._stream.write(text)
 
 
-def _fail(message: str, error: BaseException) -> NoReturn:
+def fail(message: str, error: BaseException) -> NoReturn:
     if any(isinstance(handler, ConsoleHandler) for handler in logging.getLogger().handlers):
         log.error(f"error: {message}")
         log.debug("where it happened:", exc_info=error)  # for the log file

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from PIL import Image
 
@@ -79,3 +79,23 @@ def shown(path: str | os.PathLike[str]) -> str:
     """A path relative to where the user stands, if it lies below that: commands that name it stay short."""
     relative = os.path.relpath(path)
     return os.fspath(path) if relative.startswith("..") else relative
+
+
+def lock(path: Path, shared: bool) -> BinaryIO:
+    """An open file under a lock that ends with the process.
+
+    Raises:
+        BlockingIOError: another process holds it.
+        OSError: it cannot be opened, or the file system knows no locks.
+    """
+    file = path.open("ab")
+    try:
+        import fcntl
+    except ImportError:  # Windows: no locks, and nothing that is open can be removed there
+        return file
+    try:
+        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise
+    return file

@@ -70,7 +70,9 @@ class EpochBatches(Sampler[list[Draw]]):
         order = np.random.default_rng([self.seed, self.epoch]).permutation(self.count)
         for batch in range(self.start, len(self)):
             items = order[batch * self.batch_size : (batch + 1) * self.batch_size]
-            share = [Draw(int(item), (self.seed, self.epoch, int(item))) for item in items[self.rank :: self.world_size]]
+            share = [
+                Draw(int(item), (self.seed, self.epoch, int(item))) for item in items[self.rank :: self.world_size]
+            ]
             yield share or [Draw(int(items[0]), (self.seed, self.epoch), counted=False)]
 
 
@@ -85,7 +87,7 @@ def seed_from(*key: int) -> int:
 
 @contextmanager
 def randomness_from(*key: int) -> Iterator[None]:
-    """In the block, all random numbers of torch (CPU), NumPy and Python follow from the key; after it, all is as before.
+    """In the block, random numbers of torch (CPU), NumPy and Python follow from the key; after it, all is as before.
 
     >>> with randomness_from(3, 1):
     ...     first = float(torch.rand(()))

@@ -19,7 +19,6 @@ from camexp.features.identity import content_digest
 from camexp.features.store import FeatureStore
 from camexp.models.preprocessing import Preprocessing
 
-
 UNCOUNTED = -100  # the label that no loss and no metric looks at
 
 

@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from camexp.files import replacing, write_json
+from camexp.files import lock, replacing, write_json
 
 ABOUT, IN_USE = "about.json", "in_use"
 
@@ -98,13 +98,13 @@ class FeatureStore:
     def hold(self) -> BinaryIO | None:
         """Mark the store as in use until the file returned is closed or this process ends."""
         with contextlib.suppress(OSError):
-            return _lock(self.folder / IN_USE, shared=True)
+            return lock(self.folder / IN_USE, shared=True)
         return None
 
     def remove(self) -> bool:
         """Remove the store, unless a running process holds it; returns whether it is gone."""
         try:
-            held = _lock(self.folder / IN_USE, shared=False)
+            held = lock(self.folder / IN_USE, shared=False)
         except OSError:
             return False
         with contextlib.closing(held):
@@ -145,22 +145,3 @@ def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
 
 def _sum(tensor: Tensor) -> str:
     return f"{zlib.crc32(tensor.contiguous().flatten().view(torch.uint8).numpy().tobytes()):08x}"
-
-
-def _lock(path: Path, shared: bool) -> BinaryIO:
-    """An open file under a lock that ends with the process.
-
-    Raises:
-        OSError: another process holds it, or it cannot be opened.
-    """
-    file = path.open("ab")
-    try:
-        import fcntl
-    except ImportError:  # Windows: no locks, and nothing that is open can be removed there
-        return file
-    try:
-        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-    except OSError:
-        file.close()
-        raise
-    return file

@@ -90,7 +90,9 @@ class CAMDataModule(pl.LightningDataModule):
 
     def loader(self, data: LabelledImages, order: EpochBatches | None = None) -> DataLoader[Sample]:
         """Batches of any of these images; one after the other without an order."""
-        batches: dict[str, Any] = {"batch_sampler": order} if order else {"batch_size": self.batch_size // self.world_size}
+        batches: dict[str, Any] = (
+            {"batch_sampler": order} if order else {"batch_size": self.batch_size // self.world_size}
+        )
         return DataLoader(
             data,
             **batches,

@@ -118,9 +118,7 @@ class CAMTraining(pl.LightningModule):
             raise UserError(f"optimizer: {error}") from error
         if self.make_scheduler is None:
             return optimizer
-        scheduler = self.make_scheduler(
-            optimizer, total_steps=self.total_steps, steps_per_epoch=self.steps_per_epoch
-        )
+        scheduler = self.make_scheduler(optimizer, total_steps=self.total_steps, steps_per_epoch=self.steps_per_epoch)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

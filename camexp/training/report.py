@@ -20,15 +20,14 @@ from camexp.training.datamodule import CAMDataModule
 from camexp.training.loggers import log_final
 from camexp.training.module import CAMTraining
 from camexp.training.progress import TrainingProgress
+from camexp.training.pruning import Pruning
 from camexp.training.summary import device_name, git_commit, next_command, summary_table, versions
 
 Options = Mapping[str, Any]
 C = TypeVar("C", bound=pl.Callback)
 
 
-def report(
-    trainer: pl.Trainer, module: CAMTraining, datamodule: CAMDataModule, options: Options
-) -> float:
+def report(trainer: pl.Trainer, module: CAMTraining, datamodule: CAMDataModule, options: Options) -> float:
     """Write ``summary.json``, print the table and the next command; returns the best validation accuracy."""
     checkpoints = find_callback(trainer, Checkpoints)
     best_accuracy = checkpoints.best_accuracy
@@ -43,6 +42,8 @@ def report(
         "run_folder": str(options["run_dir"]),
         "final": final,
         "best": {"val/accuracy": best_accuracy, "step": checkpoints.best_step},
+        "options": flat(options),
+        "pruned": any(isinstance(callback, Pruning) and callback.pruned for callback in trainer.callbacks),  # type: ignore[attr-defined]
         "steps": trainer.global_step,
         "seconds": round(progress.elapsed, 3),
         "images_per_second": round(progress.images_per_second, 3),

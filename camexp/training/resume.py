@@ -7,7 +7,7 @@ import json
 import os
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from camexp.config import flat
 from camexp.data import ImageSet, Split
 from camexp.errors import UserError
 from camexp.files import replacing
+from camexp.launching.run_folder import traces
 from camexp.models.checkpoint import KEY, read_checkpoint
 from camexp.reporting.console import log
 from camexp.training.datamodule import CAMDataModule
@@ -47,7 +48,7 @@ class Resumed:
 
     path: Path | None
     step: int = 0
-    position: Position = Position()
+    position: Position = field(default_factory=Position)
     written: Mapping[str, int] | None = None
     images: str | None = None
     accuracy: float | None = None
@@ -104,15 +105,6 @@ def newest_sound(folder: Path) -> Path | None:
             return path
         log.warning(f"resume: {path} is damaged (a checksum does not fit): passed over")
     return None
-
-
-def traces(folder: Path) -> list[str]:
-    """What in a folder shows that a run was there.
-
-    >>> traces(Path("/nowhere"))
-    []
-    """
-    return [name for name in ("checkpoints", "metrics.csv", "cams") if (folder / name).exists()]
 
 
 class GoOn(pl.Callback):

@@ -20,6 +20,7 @@ from camexp.errors import UserError
 from camexp.features import open_cache
 from camexp.files import shown
 from camexp.labels import as_typed
+from camexp.launching.trials import own_trial
 from camexp.models import CAMClassifier
 from camexp.reporting.console import log
 from camexp.training.checkpoints import Checkpoints
@@ -28,6 +29,7 @@ from camexp.training.inspector import CAMInspector, pair_labels
 from camexp.training.loggers import MetricsCSV, log_text
 from camexp.training.module import CAMTraining
 from camexp.training.progress import TrainingProgress
+from camexp.training.pruning import Pruning
 from camexp.training.report import find_callback
 from camexp.training.resume import GoOn, Resumed, image_digest, require_same_images
 from camexp.training.trainer import build_trainer as lightning_trainer
@@ -129,6 +131,9 @@ def build_trainer(
     ]
     for name, extra in (options["callbacks"] or {}).items():
         callbacks.append(build(extra, f"callbacks.{name}"))
+    trial = own_trial()
+    if trial is not None:
+        callbacks.append(Pruning(trial))
     callbacks.append(checkpoints)  # last, so that what the others know is saved with it
     loggers = [build_logger(name, one, resumed) for name, one in (options["logger"] or {}).items()]
     return lightning_trainer(

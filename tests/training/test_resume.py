@@ -185,7 +185,9 @@ def test_tensorboard_shows_each_step_once(run, tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     def scalars(folder):
-        events = EventAccumulator(str(next((tmp_path / folder).rglob("events.out*")).parent), size_guidance={"scalars": 0})
+        events = EventAccumulator(
+            str(next((tmp_path / folder).rglob("events.out*")).parent), size_guidance={"scalars": 0}
+        )
         events.Reload()
         return {tag: [(e.step, e.value) for e in events.Scalars(tag)] for tag in ("train/loss", "val/accuracy", "lr")}
 

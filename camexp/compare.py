@@ -1,0 +1,177 @@
+"""Runs side by side: what differs between them, what came of it, and where each one's network looks.
+
+``python -m camexp.compare outputs/sweeps/DATE/TIME``
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from camexp.errors import UserError
+from camexp.files import save_png, shown, write_csv
+
+SUMMARY, FAILURE = "summary.json", "failure.txt"
+METRICS = ("val/accuracy", "val/loss", "val/pointing", "train/loss")
+SAME = ("run_dir", "resume", "debug")  # differ, and tell nothing
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of several.
+
+    Attributes:
+        folder: of the run.
+        options: all of them, as ``a.b``.
+        best: the best validation accuracy, ``None`` while it is not finished.
+        final: metrics at its end.
+        failure: why it failed, if it did.
+    """
+
+    folder: Path
+    options: dict[str, Any] = field(default_factory=dict)
+    best: float | None = None
+    final: dict[str, float] = field(default_factory=dict)
+    failure: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
+    def state(self) -> str:
+        return "failed" if self.failure else "unfinished" if self.best is None else "finished"
+
+
+def find_jobs(folder: Path) -> list[Job]:
+    """The runs in the sub-folders of a folder, the best first, then those without a result.
+
+    >>> import tempfile
+    >>> find_jobs(Path(tempfile.mkdtemp()))
+    []
+    """
+    jobs = [_read(path.parent) for path in folder.glob("*/.hydra")]
+    return sorted(jobs, key=lambda job: (-(job.best if job.best is not None else -1.0), _natural(job.name)))
+
+
+def differing(jobs: Sequence[Job]) -> list[str]:
+    """The options that are not the same in all of these runs.
+
+    >>> differing([Job(Path("0"), {"seed": 0, "lr": 1}), Job(Path("1"), {"seed": 0, "lr": 2})])
+    ['lr']
+    """
+    known = [job.options for job in jobs if job.options]
+    keys = sorted({key for options in known for key in options if not key.startswith(SAME)})
+    return [key for key in keys if len({str(options.get(key)) for options in known}) > 1]
+
+
+def table(jobs: Sequence[Job]) -> tuple[list[str], list[list[str]]]:
+    """Header and rows: job, what differs, the metrics, the state."""
+    options = differing(jobs)
+    metrics = [name for name in METRICS if any(name in job.final for job in jobs)]
+    header = ["job", *options, "best val/accuracy", *metrics, "state"]
+    rows = [
+        [
+            job.name,
+            *(str(job.options.get(key, "")) for key in options),
+            "" if job.best is None else f"{job.best:.4f}",
+            *(f"{job.final[name]:.4f}" if name in job.final else "" for name in metrics),
+            job.state,
+        ]
+        for job in jobs
+    ]
+    return header, rows
+
+
+def aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table as text.
+
+    >>> print(aligned(["job", "lr"], [["0", "0.001"]]))
+    job  lr
+    0    0.001
+    """
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    lines = ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)) for row in (header, *rows)]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def write_comparison(folder: Path, jobs: Sequence[Job]) -> str:
+    """Write ``compare.csv`` and ``compare.png`` into the folder; returns what to print."""
+    header, rows = table(jobs)
+    write_csv(folder / "compare.csv", header, rows)
+    written = [shown(folder / "compare.csv")]
+    if contact_sheet(folder / "compare.png", jobs):
+        written.append(shown(folder / "compare.png"))
+    return f"{aligned(header, rows)}\n\nwritten: {', '.join(written)}\ncurves: tensorboard --logdir {shown(folder)}"
+
+
+def contact_sheet(path: Path, jobs: Sequence[Job], columns: int = 4) -> bool:
+    """The final map of the watched image in every run that has one; returns whether there was any."""
+    from PIL import Image
+
+    from camexp.reporting.figures import captioned, grid
+
+    options, tiles = differing(jobs), []
+    for job in jobs:
+        steps = sorted(job.folder.glob("cams/step_*.png"))
+        if not steps:
+            continue
+        with Image.open(steps[-1]) as opened:
+            picture = opened.convert("RGB")
+        best = "unfinished" if job.best is None else f"best accuracy {job.best:.4f}"
+        lines = [f"job {job.name}: {best}", *(f"{key}={job.options[key]}" for key in options if key in job.options)]
+        tiles.append(captioned(picture, lines))
+    if tiles:
+        save_png(path, grid([tiles[start : start + columns] for start in range(0, len(tiles), columns)]))
+    return bool(tiles)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The command line: one folder."""
+    if len(arguments) != 1 or arguments[0] in ("-h", "--help"):
+        print("usage: python -m camexp.compare DIR      DIR: of a sweep, or of runs")
+        return 0 if arguments and arguments[0] in ("-h", "--help") else 1
+    folder = Path(arguments[0]).expanduser()
+    try:
+        jobs = find_jobs(folder) if folder.is_dir() else []
+        if not jobs:
+            raise UserError(f"{folder} holds no runs: give the folder of a sweep, as outputs/sweeps/DATE/TIME")
+        print(write_comparison(folder, jobs))
+    except (UserError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _read(folder: Path) -> Job:
+    failure = folder / FAILURE
+    reason = failure.read_text(encoding="utf-8").strip() if failure.is_file() else ""
+    try:
+        summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
+        return Job(folder, summary["options"], summary["best"]["val/accuracy"], summary["final"], reason)
+    except (OSError, ValueError, KeyError, TypeError):
+        return Job(folder, _overrides(folder), failure=reason)
+
+
+def _overrides(folder: Path) -> dict[str, Any]:
+    """What an unfinished run was asked for."""
+    from omegaconf import OmegaConf
+
+    try:
+        listed = OmegaConf.to_container(OmegaConf.load(folder / ".hydra" / "overrides.yaml"))
+    except Exception:  # not written yet, or cut short
+        return {}
+    pairs = [str(one).partition("=") for one in listed or []]
+    return {key.lstrip("+"): value for key, _, value in pairs}
+
+
+def _natural(name: str) -> tuple[int, str]:
+    return (int(name), "") if name.isdecimal() else (sys.maxsize, name)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

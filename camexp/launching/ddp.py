@@ -1,0 +1,50 @@
+"""One run on several devices: a process for each, all of them watched by one that does not train."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from camexp.errors import UserError
+from camexp.launching.processes import own_command, rank_environments, run_together
+from camexp.launching.ranks import world
+
+
+def processes_to_start(devices: Mapping[str, Any]) -> int:
+    """How many processes this one has to start for a run on these devices; 1: none, it trains itself.
+
+    Args:
+        devices: see :func:`camexp.devices.accelerator`.
+
+    >>> processes_to_start({"devices": [0, 2]}), processes_to_start({"devices": 1})
+    (2, 1)
+    """
+    count = devices["devices"]
+    count = count if isinstance(count, int) else len(count)
+    return int(count) if world() == 1 else 1
+
+
+def train_together(options: Mapping[str, Any], count: int) -> float:
+    """Train in that many processes; returns the best validation accuracy.
+
+    Raises:
+        UserError: one of them failed, and all have ended.
+        Stopped: they were asked to.
+    """
+    folder = Path(options["run_dir"]).absolute()
+    own = ("hydra.output_subdir=null", f"hydra.run.dir='{folder}'")
+    quiet = ("hydra/job_logging=none", "hydra/hydra_logging=none")  # one of them keeps the log
+    commands = [own_command(*own, *(quiet if rank else ()), without=r"hydra\.run\.dir=") for rank in range(count)]
+    ended = run_together(commands, rank_environments(count))
+    if ended.code > 128:
+        raise SystemExit(ended.code)
+    if ended.code:
+        raise UserError(ended.reason)
+    return best_accuracy(folder)
+
+
+def best_accuracy(folder: Path) -> float:
+    """Of the finished run in a folder."""
+    return float(json.loads((folder / "summary.json").read_text(encoding="utf-8"))["best"]["val/accuracy"])

@@ -1,0 +1,133 @@
+"""Optuna proposes the jobs of a sweep; its study lies in the sweep's folder, so that the sweep can go on."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
+from hydra.core.plugins import Plugins
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from camexp.errors import UserError
+from camexp.launching.trials import FOLDER, STUDY, TRIAL, open_study, optuna_or_error
+from camexp.reporting.console import log
+
+
+class OptunaSweeper(Sweeper):
+    """``hydra/sweeper=optuna``: swept options are spaces to search instead of values to go through.
+
+    ``optimizer.lr=tag(log,interval(1e-4,1e-2))``, ``batch_size=range(16,64,16)``, ``model=choice(vgg16,vgg19)``.
+    Where a sweep goes on, finished trials count, and those that failed or were interrupted are taken up again first,
+    each in its own folder.
+
+    Args:
+        n_trials: in all.
+        n_jobs: how many at once, for launchers that can.
+        direction: of the best validation accuracy.
+        sampler, pruner: Optuna's, to instantiate; without a pruner every trial runs to its end.
+    """
+
+    def __init__(
+        self, n_trials: int, n_jobs: int = 1, direction: str = "maximize", sampler: Any = None, pruner: Any = None
+    ):
+        self.n_trials, self.n_jobs, self.direction = n_trials, n_jobs, direction
+        self.sampler, self.pruner = sampler, pruner
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        self.config = config
+        self.folder = Path(str(config.hydra.sweep.dir))
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> float | None:
+        state = optuna_or_error().trial.TrialState
+        overrides = OverridesParser.create().parse_overrides(arguments)
+        fixed = [str(one.input_line) for one in overrides if not one.is_sweep_override()]
+        spaces = {one.get_key_element(): distribution(one) for one in overrides if one.is_sweep_override()}
+        if not spaces:
+            raise UserError(
+                "hydra/sweeper=optuna: no option is given a space to search: "
+                "add one, as optimizer.lr=tag(log,interval(1e-4,1e-2)) or model=choice(vgg16,vgg19)"
+            )
+        study = open_study(self.folder, self.direction, instantiate(self.sampler), instantiate(self.pruner))
+        take_up_again(study)
+        done = sum(trial.state in (state.COMPLETE, state.PRUNED) for trial in study.trials)
+        log.info(f"optuna: {done} of {self.n_trials} trials are done; the study is {self.folder / STUDY}")
+        for start in range(done, self.n_trials, self.n_jobs):
+            count = min(self.n_jobs, self.n_trials - start)
+            self._launch(study, [study.ask(fixed_distributions=spaces) for _ in range(count)], fixed)
+        complete = [trial for trial in study.trials if trial.state == state.COMPLETE]
+        if not complete:
+            return None
+        best = study.best_trial
+        log.info(f"best of {len(complete)} complete trials: {best.number} with {best.value:.4f}, {best.params}")
+        return float(best.value)
+
+    def _launch(self, study: Any, trials: Sequence[Any], fixed: Sequence[str]) -> None:
+        """Run trials, and tell the study how they ended."""
+        state = optuna_or_error().trial.TrialState
+        jobs = []
+        for trial in trials:
+            folder = trial.user_attrs.get(FOLDER, str(trial.number))
+            trial.set_user_attr(FOLDER, folder)
+            values = [f"{key}={value}" for key, value in trial.params.items()]
+            pruner = OmegaConf.to_container(self.pruner) if self.pruner else None
+            where = json.dumps([str((self.folder / STUDY).absolute()), trial.number, pruner]).replace("'", "\\'")
+            jobs.append([*fixed, *values, f"hydra.sweep.subdir={folder}", f"++hydra.job.env_set.{TRIAL}='{where}'"])
+        assert self.launcher is not None
+        for trial, ended in zip(trials, self.launcher.launch(jobs, trials[0].number), strict=True):
+            value = ended.return_value
+            summary = self.folder / trial.user_attrs[FOLDER] / "summary.json"
+            if not isinstance(value, float) or math.isnan(value):
+                study.tell(trial, state=state.FAIL)
+            elif json.loads(summary.read_text(encoding="utf-8")).get("pruned"):
+                study.tell(trial, state=state.PRUNED)
+            else:
+                study.tell(trial, value)
+
+
+def distribution(override: Override) -> Any:
+    """The space that a swept option spans, in Optuna's words.
+
+    >>> parse = OverridesParser.create().parse_override
+    >>> distribution(parse("lr=tag(log,interval(1e-4,1e-2))"))
+    FloatDistribution(high=0.01, log=True, low=0.0001, step=None)
+    >>> distribution(parse("model=vgg16,vgg19"))
+    CategoricalDistribution(choices=('vgg16', 'vgg19'))
+    >>> distribution(parse("batch_size=range(16,64,16)"))
+    IntDistribution(high=48, log=False, low=16, step=16)
+    """
+    optuna = optuna_or_error()
+    value = override.value()
+    if isinstance(value, IntervalSweep):
+        whole = isinstance(value.start, int) and isinstance(value.end, int)
+        kind = optuna.distributions.IntDistribution if whole else optuna.distributions.FloatDistribution
+        return kind(value.start, value.end, log="log" in value.tags)
+    if isinstance(value, RangeSweep) and isinstance(value.start, int) and isinstance(value.step, int):
+        values: Any = value.range()
+        return optuna.distributions.IntDistribution(values[0], values[-1], step=value.step)
+    return optuna.distributions.CategoricalDistribution(list(override.sweep_string_iterator()))
+
+
+def take_up_again(study: Any) -> None:
+    """Queue the trials that an interrupted sweep left running, and those that failed, with the folders they have."""
+    state = optuna_or_error().trial.TrialState
+    trials = study.trials
+    for trial in trials:
+        folder = trial.user_attrs.get(FOLDER)
+        if trial.state == state.RUNNING:
+            study.tell(trial.number, state=state.FAIL)
+        elif trial.state != state.FAIL:
+            continue
+        later = [one for one in trials[trial.number + 1 :] if one.user_attrs.get(FOLDER) == folder]
+        if folder is not None and not later:
+            study.enqueue_trial(trial.params, user_attrs={FOLDER: folder})

@@ -1,0 +1,182 @@
+"""Processes of this very program, started, watched, and stopped together."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+from camexp.launching.ranks import CHILD
+
+GRACE = 10.0  # seconds for the others to end by themselves once one has failed
+PARENT = "CAMEXP_PARENT"
+FORWARDED = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
+
+
+@dataclass
+class Ended:
+    """How processes that belong together ended.
+
+    Attributes:
+        code: 0 if all of them did well; 128 more than a signal that stopped them.
+        reason: what went wrong, as one sentence.
+    """
+
+    code: int
+    reason: str = ""
+
+
+@dataclass
+class _Watched:
+    process: subprocess.Popen[bytes]
+    name: str
+    lines: list[tuple[float, str]] = field(default_factory=list)
+    ended: float | None = None
+
+    def failure(self) -> tuple[bool, float, str] | None:
+        """Whether it is a mere consequence or unexpected, when, and what it said; ``None`` if it did well."""
+        code = self.process.returncode
+        if not code:
+            return None
+        for when, line in self.lines:
+            if line.startswith("error: "):
+                return "debug=true" in line, when, line.removeprefix("error: ")
+        if code < 0:
+            how = f"{self.name} was killed by {signal.Signals(-code).name}"
+            return True, self.ended or 0.0, how + (": out of memory?" if code == -signal.SIGKILL else "")
+        last = self.lines[-1][1] if self.lines else "it said nothing"
+        return True, self.ended or 0.0, f"{self.name} ended with code {code} ({last})"
+
+
+def run_together(
+    commands: Sequence[Sequence[str]], environments: Sequence[Mapping[str, str]], silent: bool = False
+) -> Ended:
+    """Run processes to their end: if one fails all end, with one reason; signals go to all of them.
+
+    Args:
+        commands: of each process.
+        environments: what each one's environment has more.
+        silent: keep what they print to themselves.
+
+    >>> run_together([[sys.executable, "-c", "import sys; sys.exit('error: too bad')"]], [{}])
+    Ended(code=1, reason='too bad')
+    """
+    watched: list[_Watched] = []
+    stopped: list[int] = []
+
+    def forward(signum: int, frame: object) -> None:
+        stopped.append(signum)
+        for one in watched:
+            if one.process.poll() is None:
+                one.process.send_signal(signum)
+
+    main = threading.current_thread() is threading.main_thread()
+    before = {one: signal.signal(one, forward) for one in FORWARDED} if main else {}
+    readers = []
+    try:
+        for number, (command, environment) in enumerate(zip(commands, environments, strict=True)):
+            name = f"process {number} of {len(commands)}" if len(commands) > 1 else "the process"
+            process = subprocess.Popen(
+                list(command),
+                env={**os.environ, PARENT: str(os.getpid()), **environment},
+                stdout=subprocess.DEVNULL if silent else None,
+                stderr=subprocess.PIPE,
+                start_new_session=True,  # a Ctrl-C in the terminal comes here, and is forwarded once
+            )
+            one = _Watched(process, name)
+            watched.append(one)
+            assert process.stderr is not None
+            echo = number == 0 and not silent
+            readers.append(threading.Thread(target=_read, args=(process.stderr, one.lines, echo), daemon=True))
+            readers[-1].start()
+        _wait(watched)
+    finally:
+        for one in watched:
+            if one.process.poll() is None:
+                one.process.kill()
+                one.process.wait()
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+    for reader in readers:
+        reader.join(GRACE)
+    codes = [one.process.returncode for one in watched]
+    if stopped and all(code in (0, 128 + stopped[-1], 128 + stopped[0], -stopped[-1]) for code in codes):
+        return Ended(128 + stopped[0] if any(codes) else 0, f"stopped by {signal.Signals(stopped[0]).name}")
+    failures = sorted(failure for one in watched if (failure := one.failure()) is not None)
+    return Ended(1, failures[0][2]) if failures else Ended(0)
+
+
+def rank_environments(count: int) -> list[dict[str, str]]:
+    """What processes that train together on this machine need to find each other, in torchrun's words."""
+    nodes, node = int(os.environ.get("NNODES", "1")), int(os.environ.get("NODE_RANK", "0"))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shared = {
+        CHILD: "rank",
+        "MASTER_ADDR": os.environ.get("MASTER_ADDR", "127.0.0.1"),
+        "MASTER_PORT": os.environ.get("MASTER_PORT", str(port)),
+        "WORLD_SIZE": str(nodes * count),
+        "LOCAL_WORLD_SIZE": str(count),
+        "GROUP_RANK": str(node),
+        "TORCHELASTIC_RUN_ID": "camexp",  # by this Lightning knows that the processes are there already
+    }
+    return [{**shared, "RANK": str(node * count + rank), "LOCAL_RANK": str(rank)} for rank in range(count)]
+
+
+def own_command(*arguments: str, without: str = "") -> list[str]:
+    """This program again, with its own arguments and more.
+
+    Args:
+        arguments: what to add.
+        without: arguments that match this pattern are left out.
+    """
+    kept = [one for one in sys.argv[1:] if not (without and re.match(without, one))]
+    return [sys.executable, str(Path(sys.argv[0]).resolve()), *kept, *arguments]
+
+
+def end_with_parent() -> None:
+    """In a process that :func:`run_together` started: be asked to stop when that one dies (on Linux)."""
+    parent = os.environ.pop(PARENT, None)
+    if parent is None or not sys.platform.startswith("linux"):
+        return
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM, 0, 0, 0)  # PR_SET_PDEATHSIG
+    if os.getppid() != int(parent):  # it died in between
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _wait(watched: Sequence[_Watched]) -> None:
+    """Until all have ended; not much longer, once one of them has failed."""
+    deadline = float("inf")
+    while any(one.process.poll() is None for one in watched):
+        now = time.monotonic()
+        for one in watched:
+            if one.process.returncode is not None and one.ended is None:
+                one.ended = now
+                if one.process.returncode:
+                    deadline = min(deadline, now + GRACE)
+        if now > deadline:
+            return
+        time.sleep(0.05)
+    for one in watched:
+        one.ended = one.ended or time.monotonic()
+
+
+def _read(stream: BinaryIO, lines: list[tuple[float, str]], echo: bool) -> None:
+    for raw in stream:
+        line = raw.decode(errors="replace").rstrip("\n")
+        if line.strip():
+            lines.append((time.monotonic(), line))
+            del lines[:-200]
+        if echo and not line.startswith("error: "):  # that one is told once all have ended
+            print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,159 @@
+"""Whose a folder is: each run, sweep and prediction has one of its own, before a byte is written into it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, open_dict, read_write
+
+from camexp.errors import UserError
+from camexp.files import lock
+from camexp.launching.ranks import agreed_folder, follows
+
+LOCK = ".in_use"
+TRACES = ("checkpoints", "metrics.csv", "cams")
+_held: dict[Path, BinaryIO] = {}
+
+
+def traces(folder: Path) -> list[str]:
+    """What in a folder shows that a training run was there.
+
+    >>> traces(Path("/nowhere"))
+    []
+    """
+    return [name for name in TRACES if (folder / name).exists()]
+
+
+def fresh(folder: Path) -> Path:
+    """A new folder of that name, or with -2, -3 … after it, if others were quicker.
+
+    >>> import tempfile
+    >>> first = fresh(Path(tempfile.mkdtemp(), "12-00-00"))
+    >>> fresh(first).name
+    '12-00-00-2'
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    number = 1
+    while True:
+        path = folder if number == 1 else folder.with_name(f"{folder.name}-{number}")
+        try:
+            path.mkdir()
+            return path
+        except FileExistsError:
+            number += 1
+
+
+def claim(folder: Path, option: str) -> None:
+    """Keep a folder to this process, until it ends or releases it.
+
+    Raises:
+        UserError: another process has it, or it cannot be written to.
+    """
+    if folder.absolute() in _held:
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _held[folder.absolute()] = lock(folder / LOCK, shared=False)
+    except BlockingIOError:
+        raise UserError(
+            f"{option}={folder} is in use by another run: wait until that has ended, or give another folder"
+        ) from None
+    except OSError as error:
+        if not os.access(folder, os.W_OK):
+            raise UserError(
+                f"{option}={folder} cannot be written to ({error.strerror or error}): give another folder"
+            ) from error
+        # a file system without locks: two runs at once would not be noticed there
+
+
+def release(folder: Path) -> None:
+    """Leave a folder to others."""
+    held = _held.pop(folder.absolute(), None)
+    if held is not None:
+        held.close()
+
+
+class RunFolder(Callback):
+    """Hydra's callback that settles the folder before Hydra writes its files there.
+
+    Args:
+        option: the folder's name on the command line: ``hydra.run.dir``, or ``output``.
+    """
+
+    def __init__(self, option: str = "hydra.run.dir"):
+        self.option = option
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        _or_exit(self._settle_run, config)
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        _or_exit(self._settle_sweep, config)
+
+    def on_run_end(self, config: DictConfig, **kwargs: Any) -> None:
+        release(Path(str(config.hydra.run.dir)))
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        from camexp.launching.sweep import report
+
+        folder = Path(str(config.hydra.sweep.dir))
+        release(folder)
+        if self.option == "hydra.run.dir":
+            _or_exit(report, folder)
+
+    def _settle_run(self, config: DictConfig) -> None:
+        folder = Path(str(config.hydra.run.dir))
+        given = _given(config, self.option)
+        agreed = None if given else agreed_folder(folder)
+        if not follows():  # of several processes the first one settles it
+            if not given and agreed is None:
+                folder = fresh(folder)
+            claim(agreed or folder, self.option)
+            if self.option == "hydra.run.dir":
+                _require_new(agreed or folder, config)
+        with read_write(config), open_dict(config):
+            if self.option == "output":
+                config.output = str(agreed or folder)
+            config.hydra.run.dir = str(agreed or folder)
+
+    def _settle_sweep(self, config: DictConfig) -> None:
+        folder = Path(str(config.hydra.sweep.dir))
+        if not _given(config, "hydra.sweep.dir"):
+            folder = fresh(folder)
+        claim(folder, "hydra.sweep.dir")
+        jobs = sorted(path.parent.name for path in folder.glob("*/.hydra"))
+        if jobs and self.option == "hydra.run.dir" and config.get("resume") != "auto":
+            raise UserError(
+                f"hydra.sweep.dir={folder} holds a sweep already (jobs {', '.join(jobs[:5])}"
+                f"{' …' * (len(jobs) > 5)}): sweep.resume={folder} goes on with it; or give another folder"
+            )
+        with read_write(config), open_dict(config):
+            config.hydra.sweep.dir = str(folder)
+            # each job composes its configuration anew
+            config.hydra.overrides.hydra.append("hydra.sweep.dir='" + str(folder).replace("'", "\\'") + "'")
+
+
+def _require_new(folder: Path, config: DictConfig) -> None:
+    held = traces(folder)
+    if held and config.get("resume") != "auto":
+        raise UserError(
+            f"hydra.run.dir={folder} holds a run already ({', '.join(held)}): "
+            "resume=auto goes on with it; or give another folder, or remove it"
+        )
+
+
+def _given(config: DictConfig, option: str) -> bool:
+    overrides = [*config.hydra.overrides.hydra, *config.hydra.overrides.task]
+    return any(one.lstrip("+").partition("=")[0] == option for one in overrides)
+
+
+def _or_exit(settle: Any, argument: Any) -> None:
+    """Hydra turns an exception in a callback into a warning; an error here must end the program."""
+    from camexp.cli import fail, sentence
+
+    try:
+        settle(argument)
+    except Exception as error:
+        fail(sentence(error), error)

@@ -1,0 +1,131 @@
+"""Sweeps: a process for each job, so that nothing of one reaches another, and a folder that tells what is done."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from camexp.errors import UserError
+from camexp.files import replacing, shown
+from camexp.launching.ddp import best_accuracy
+from camexp.launching.processes import run_together
+from camexp.launching.ranks import CHILD
+from camexp.reporting.console import log
+
+FAILURE = "failure.txt"
+
+
+def sweep_arguments(arguments: Sequence[str]) -> list[str]:
+    """``sweep.resume=DIR`` in Hydra's words.
+
+    Raises:
+        UserError: no such folder, or no sweep.
+
+    >>> sweep_arguments(["-m", "sweep.resume=.", "seed=1,2"])
+    ['-m', "hydra.sweep.dir='.'", 'resume=auto', 'seed=1,2']
+    """
+    result: list[str] = []
+    for argument in arguments:
+        match = re.fullmatch(r"sweep\.resume=(['\"]?)(.*)\1", argument, re.DOTALL)
+        if not match:
+            result.append(argument)
+            continue
+        folder = Path(match[2]).expanduser()
+        if not folder.is_dir():
+            raise UserError(f"sweep.resume={match[2]} is not a folder: give that of a sweep, outputs/sweeps/DATE/TIME")
+        if not any(one in ("-m", "--multirun") for one in arguments):
+            raise UserError(f"sweep.resume={match[2]} needs -m and the same options as the sweep before")
+        result += ["hydra.sweep.dir='" + match[2].replace("'", "\\'") + "'", "resume=auto"]
+    return result
+
+
+def register_plugins() -> None:
+    """Make our sweeper known to Hydra, which takes none but from a package called ``hydra_plugins``."""
+    if not any(one in ("-m", "--multirun") for one in sys.argv):
+        return
+    from hydra.core.plugins import Plugins
+
+    from camexp.launching.optuna_sweeper import OptunaSweeper
+
+    OptunaSweeper.__module__ = "hydra_plugins.camexp"
+    Plugins.instance().register(OptunaSweeper)
+
+
+def in_sweep() -> bool:
+    """Whether Hydra calls for one job of a sweep."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    return HydraConfig.get().mode == RunMode.MULTIRUN
+
+
+def run_job() -> float:
+    """Run one job as a process of its own, from where it stands if it was begun before.
+
+    So a job that fails, is killed, or trains on several devices leaves the sweep, and the jobs after it, as they were.
+
+    Returns:
+        Its best validation accuracy; NaN if it failed, which the report at the end tells.
+
+    Raises:
+        SystemExit: it was stopped by a signal, and so is the sweep.
+    """
+    from hydra.core.hydra_config import HydraConfig
+
+    hydra = HydraConfig.get()
+    folder = Path(hydra.runtime.output_dir)
+    (folder / FAILURE).unlink(missing_ok=True)
+    conf = next(Path(source.path) for source in hydra.runtime.config_sources if source.provider == "main")
+    overrides = [one for one in hydra.overrides.task if not one.startswith("resume=")]
+    quoted = str(folder).replace("'", "\\'")
+    command = [sys.executable, str(conf.with_name(f"{hydra.job.name}.py")), *overrides]
+    side_by_side = "BasicLauncher" not in hydra.launcher._target_
+    if side_by_side:
+        log.info(f"job {hydra.job.num}: {' '.join(overrides)}")
+    ended = run_together(
+        [[*command, "resume=auto", f"hydra.run.dir='{quoted}'"]],
+        [{CHILD: "job", **_thread_share(hydra)}],
+        silent=side_by_side,
+    )
+    if ended.code > 128:
+        log.info(f"sweep {ended.reason}: the same command with sweep.resume={shown(folder.parent)} goes on with it")
+        raise SystemExit(ended.code)
+    if ended.code:
+        with replacing(folder / FAILURE) as temporary:
+            temporary.write_text(ended.reason + "\n", encoding="utf-8")
+        log.error(f"job {hydra.job.num} failed: {ended.reason}")
+        return float("nan")
+    return best_accuracy(folder)
+
+
+def report(folder: Path) -> None:
+    """The end of a sweep: its jobs side by side, and which of them failed.
+
+    Raises:
+        UserError: any of them failed.
+    """
+    from camexp.compare import find_jobs, write_comparison
+
+    jobs = find_jobs(folder)
+    if not jobs:
+        return
+    log.info("\n" + write_comparison(folder, jobs))
+    failed = [f"{job.name} ({job.failure})" for job in jobs if job.failure]
+    if failed:
+        raise UserError(
+            f"{len(failed)} of {len(jobs)} jobs failed: {'; '.join(failed)}. "
+            f"The same command with sweep.resume={shown(folder)} runs them again, and nothing that is done"
+        )
+
+
+def _thread_share(hydra: object) -> dict[str, str]:
+    """Of jobs that run side by side on one machine none may take all its cores."""
+    launcher = hydra.launcher  # type: ignore[attr-defined]
+    count = launcher.get("n_jobs") if "joblib" in launcher._target_.lower() else None
+    if not count or "OMP_NUM_THREADS" in os.environ:
+        return {}
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return {"OMP_NUM_THREADS": str(max(1, cores // (count if count > 0 else cores)))}

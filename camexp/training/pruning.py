@@ -1,0 +1,35 @@
+"""Ends a trial of a sweep early that promises little."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytorch_lightning as pl
+
+from camexp.reporting.console import log
+
+
+class Pruning(pl.Callback):
+    """Report each validation accuracy to an Optuna trial, and stop where its study advises it.
+
+    Args:
+        trial: see :func:`camexp.launching.trials.own_trial`.
+
+    Attributes:
+        pruned: whether it was stopped.
+    """
+
+    def __init__(self, trial: Any):
+        self.trial = trial
+        self.pruned = False
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.is_global_zero:
+            step = trainer.global_step
+            if step not in self.trial.study.trials[self.trial.number].intermediate_values:  # it is when a run goes on
+                self.trial.report(float(trainer.callback_metrics["val/accuracy"]), step)
+            self.pruned = self.trial.should_prune()
+            if self.pruned:
+                log.info(f"pruned at step {step}: others had a better validation accuracy by then")
+        self.pruned = bool(trainer.strategy.broadcast(self.pruned))
+        trainer.should_stop = trainer.should_stop or self.pruned
