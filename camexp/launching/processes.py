@@ -42,20 +42,25 @@ class _Watched:
     name: str
     lines: list[tuple[float, str]] = field(default_factory=list)
     ended: float | None = None
+    given_up: bool = False  # it was killed here, for what another one did
 
-    def failure(self) -> tuple[bool, float, str] | None:
-        """Whether it is a mere consequence or unexpected, when, and what it said; ``None`` if it did well."""
+    def failure(self) -> tuple[int, float, str] | None:
+        """How little of a cause it is, when it was, and what was said; ``None`` if it did well.
+
+        A clear sentence comes before a killed process, and that before an exception, which may only tell that
+        the connection to the others is lost.
+        """
         code = self.process.returncode
-        if not code:
+        if not code or self.given_up:
             return None
         for when, line in self.lines:
             if line.startswith("error: "):
-                return "debug=true" in line, when, line.removeprefix("error: ")
+                return 2 * ("debug=true" in line), when, line.removeprefix("error: ")
         if code < 0:
             how = f"{self.name} was killed by {signal.Signals(-code).name}"
-            return True, self.ended or 0.0, how + (": out of memory?" if code == -signal.SIGKILL else "")
+            return 1, self.ended or 0.0, how + (": out of memory?" if code == -signal.SIGKILL else "")
         last = self.lines[-1][1] if self.lines else "it said nothing"
-        return True, self.ended or 0.0, f"{self.name} ended with code {code} ({last})"
+        return 2, self.ended or 0.0, f"{self.name} ended with code {code} ({last})"
 
 
 def run_together(
@@ -103,15 +108,18 @@ def run_together(
     finally:
         for one in watched:
             if one.process.poll() is None:
+                one.given_up = True
                 one.process.kill()
                 one.process.wait()
         for signum, handler in before.items():
             signal.signal(signum, handler)
     for reader in readers:
         reader.join(GRACE)
-    codes = [one.process.returncode for one in watched]
-    if stopped and all(code in (0, 128 + stopped[-1], 128 + stopped[0], -stopped[-1]) for code in codes):
-        return Ended(128 + stopped[0] if any(codes) else 0, f"stopped by {signal.Signals(stopped[0]).name}")
+    codes = [one.process.returncode for one in watched if not one.given_up]
+    obeyed = {0, *(128 + signum for signum in stopped), *(-signum for signum in stopped)}
+    if stopped and obeyed.issuperset(codes):
+        finished = codes.count(0) == len(watched)  # before the signal came to them
+        return Ended(0 if finished else 128 + stopped[0], f"stopped by {signal.Signals(stopped[0]).name}")
     failures = sorted(failure for one in watched if (failure := one.failure()) is not None)
     return Ended(1, failures[0][2]) if failures else Ended(0)
 
