@@ -30,6 +30,7 @@ class Job:
         best: the best validation accuracy, ``None`` while it is not finished.
         final: metrics at its end.
         failure: why it failed, if it did.
+        pruned: whether it was ended early for promising little.
     """
 
     folder: Path
@@ -37,6 +38,7 @@ class Job:
     best: float | None = None
     final: dict[str, float] = field(default_factory=dict)
     failure: str = ""
+    pruned: bool = False
 
     @property
     def name(self) -> str:
@@ -44,7 +46,9 @@ class Job:
 
     @property
     def state(self) -> str:
-        return "failed" if self.failure else "unfinished" if self.best is None else "finished"
+        if self.failure or self.best is None:
+            return "failed" if self.failure else "unfinished"
+        return "pruned" if self.pruned else "finished"
 
 
 def find_jobs(folder: Path) -> list[Job]:
@@ -66,7 +70,7 @@ def differing(jobs: Sequence[Job]) -> list[str]:
     """
     known = [job.options for job in jobs if job.options]
     keys = sorted({key for options in known for key in options if not key.startswith(SAME)})
-    return [key for key in keys if len({str(options.get(key)) for options in known}) > 1]
+    return [key for key in keys if len({str(options[key]) for options in known if key in options}) > 1]
 
 
 def table(jobs: Sequence[Job]) -> tuple[list[str], list[list[str]]]:
@@ -152,21 +156,23 @@ def _read(folder: Path) -> Job:
     reason = failure.read_text(encoding="utf-8").strip() if failure.is_file() else ""
     try:
         summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
-        return Job(folder, summary["options"], summary["best"]["val/accuracy"], summary["final"], reason)
+        options = {key: value for key, value in summary["options"].items() if str(folder.absolute()) not in str(value)}
+        return Job(folder, options, summary["best"]["val/accuracy"], summary["final"], reason, bool(summary["pruned"]))
     except (OSError, ValueError, KeyError, TypeError):
-        return Job(folder, _overrides(folder), failure=reason)
+        return Job(folder, _asked(folder), failure=reason)
 
 
-def _overrides(folder: Path) -> dict[str, Any]:
-    """What an unfinished run was asked for."""
+def _asked(folder: Path) -> dict[str, Any]:
+    """The options of a run that is not finished, those apart that its folder's name is part of."""
     from omegaconf import OmegaConf
 
+    from camexp.config import flat
+
     try:
-        listed = OmegaConf.to_container(OmegaConf.load(folder / ".hydra" / "overrides.yaml"))
+        asked = OmegaConf.to_container(OmegaConf.load(folder / ".hydra" / "config.yaml"))
     except Exception:  # not written yet, or cut short
         return {}
-    pairs = [str(one).partition("=") for one in listed or []]
-    return {key.lstrip("+"): value for key, _, value in pairs}
+    return {key: value for key, value in flat(asked).items() if "${" not in str(value)}  # type: ignore[arg-type]
 
 
 def _natural(name: str) -> tuple[int, str]:

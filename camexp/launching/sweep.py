@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 
 from camexp.errors import UserError
-from camexp.files import replacing, shown
+from camexp.files import replacing, shown, write_json
 from camexp.launching.ddp import best_accuracy
 from camexp.launching.processes import run_together
 from camexp.launching.ranks import CHILD
 from camexp.reporting.console import log
 
-FAILURE = "failure.txt"
+FAILURE, DONE = "failure.txt", "done.json"
 
 
 def sweep_arguments(arguments: Sequence[str]) -> list[str]:
@@ -48,10 +50,15 @@ def register_plugins() -> None:
         return
     from hydra.core.plugins import Plugins
 
-    from camexp.launching.optuna_sweeper import OptunaSweeper
+    from camexp.launching import optuna_sweeper
 
-    OptunaSweeper.__module__ = "hydra_plugins.camexp"
-    Plugins.instance().register(OptunaSweeper)
+    optuna_sweeper.OptunaSweeper.__module__ = "hydra_plugins.camexp"
+    Plugins.instance().register(optuna_sweeper.OptunaSweeper)
+    try:
+        import hydra_plugins
+    except ImportError:  # no other plugin is installed
+        hydra_plugins = sys.modules.setdefault("hydra_plugins", ModuleType("hydra_plugins"))
+    hydra_plugins.camexp = sys.modules["hydra_plugins.camexp"] = optuna_sweeper
 
 
 def in_sweep() -> bool:
@@ -83,6 +90,9 @@ def run_job() -> float:
     quoted = str(folder).replace("'", "\\'")
     command = [sys.executable, str(conf.with_name(f"{hydra.job.name}.py")), *overrides]
     side_by_side = "BasicLauncher" not in hydra.launcher._target_
+    if _done(folder, overrides):
+        log.info(f"job {hydra.job.num} is finished already")
+        return best_accuracy(folder)
     if side_by_side:
         log.info(f"job {hydra.job.num}: {' '.join(overrides)}")
     ended = run_together(
@@ -98,6 +108,7 @@ def run_job() -> float:
             temporary.write_text(ended.reason + "\n", encoding="utf-8")
         log.error(f"job {hydra.job.num} failed: {ended.reason}")
         return float("nan")
+    write_json(folder / DONE, {"overrides": overrides})
     return best_accuracy(folder)
 
 
@@ -119,6 +130,15 @@ def report(folder: Path) -> None:
             f"{len(failed)} of {len(jobs)} jobs failed: {'; '.join(failed)}. "
             f"The same command with sweep.resume={shown(folder)} runs them again, and nothing that is done"
         )
+
+
+def _done(folder: Path, overrides: Sequence[str]) -> bool:
+    """Whether this very job came to its end before: another one, in a folder of the same name, asks again."""
+    try:
+        before = json.loads((folder / DONE).read_text(encoding="utf-8"))["overrides"]
+        return before == list(overrides) and (folder / "summary.json").is_file()
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def _thread_share(hydra: object) -> dict[str, str]:
