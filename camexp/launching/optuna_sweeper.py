@@ -58,7 +58,8 @@ class OptunaSweeper(Sweeper):
                 "hydra/sweeper=optuna: no option is given a space to search: "
                 "add one, as optimizer.lr=tag(log,interval(1e-4,1e-2)) or model=choice(vgg16,vgg19)"
             )
-        study = open_study(self.folder, self.direction, instantiate(self.sampler), instantiate(self.pruner))
+        study = open_study(self.folder, self.direction, pruner=instantiate(self.pruner))
+        study.sampler = self._sampler(len(study.trials))
         take_up_again(study)
         done = sum(trial.state in (state.COMPLETE, state.PRUNED) for trial in study.trials)
         log.info(f"optuna: {done} of {self.n_trials} trials are done; the study is {self.folder / STUDY}")
@@ -71,6 +72,12 @@ class OptunaSweeper(Sweeper):
         best = study.best_trial
         log.info(f"best of {len(complete)} complete trials: {best.number} with {best.value:.4f}, {best.params}")
         return float(best.value)
+
+    def _sampler(self, trials: int) -> Any:
+        if self.sampler is None:
+            return optuna_or_error().samplers.TPESampler()
+        seed = self.sampler.get("seed")  # where a sweep goes on, the same seed would propose the same points again
+        return instantiate(self.sampler, **({} if seed is None else {"seed": seed + trials}))
 
     def _launch(self, study: Any, trials: Sequence[Any], fixed: Sequence[str]) -> None:
         """Run trials, and tell the study how they ended."""

@@ -166,7 +166,7 @@ def end_with_parent() -> None:
 def _wait(watched: Sequence[_Watched]) -> None:
     """Until all have ended; not much longer, once one of them has failed."""
     deadline = float("inf")
-    while any(one.process.poll() is None for one in watched):
+    while None in [one.process.poll() for one in watched]:
         now = time.monotonic()
         for one in watched:
             if one.process.returncode is not None and one.ended is None:

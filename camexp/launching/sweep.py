@@ -6,12 +6,15 @@ import json
 import os
 import re
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from camexp.errors import UserError
-from camexp.files import replacing, shown, write_json
+from camexp.files import lock, replacing, shown, write_json
 from camexp.launching.ddp import best_accuracy
 from camexp.launching.processes import run_together
 from camexp.launching.ranks import CHILD
@@ -95,11 +98,12 @@ def run_job() -> float:
         return best_accuracy(folder)
     if side_by_side:
         log.info(f"job {hydra.job.num}: {' '.join(overrides)}")
-    ended = run_together(
-        [[*command, "resume=auto", f"hydra.run.dir='{quoted}'"]],
-        [{CHILD: "job", **_thread_share(hydra)}],
-        silent=side_by_side,
-    )
+    with _share_of_machine(hydra) as environment:
+        ended = run_together(
+            [[*command, "resume=auto", f"hydra.run.dir='{quoted}'"]],
+            [{CHILD: "job", **environment}],
+            silent=side_by_side,
+        )
     if ended.code > 128:
         log.info(f"sweep {ended.reason}: the same command with sweep.resume={shown(folder.parent)} goes on with it")
         raise SystemExit(ended.code)
@@ -141,11 +145,38 @@ def _done(folder: Path, overrides: Sequence[str]) -> bool:
         return False
 
 
-def _thread_share(hydra: object) -> dict[str, str]:
-    """Of jobs that run side by side on one machine none may take all its cores."""
-    launcher = hydra.launcher  # type: ignore[attr-defined]
-    count = launcher.get("n_jobs") if "joblib" in launcher._target_.lower() else None
-    if not count or "OMP_NUM_THREADS" in os.environ:
-        return {}
+@contextmanager
+def _share_of_machine(hydra: Any) -> Iterator[dict[str, str]]:
+    """Of jobs side by side on one machine each has its part of the cores, and one of the GPUs to itself."""
+    if "joblib" not in hydra.launcher._target_.lower():
+        yield {}
+        return
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return {"OMP_NUM_THREADS": str(max(1, cores // (count if count > 0 else cores)))}
+    count = hydra.launcher.n_jobs if hydra.launcher.n_jobs > 0 else cores
+    share = {} if "OMP_NUM_THREADS" in os.environ else {"OMP_NUM_THREADS": str(max(1, cores // count))}
+    # counted without torch, which takes seconds to import
+    all_gpus = ",".join(str(number) for number, _ in enumerate(Path("/proc/driver/nvidia/gpus").glob("*")))
+    gpus = [one for one in os.environ.get("CUDA_VISIBLE_DEVICES", all_gpus).split(",") if one]
+    with free_one(gpus) as gpu:
+        yield share if gpu is None else {**share, "CUDA_VISIBLE_DEVICES": gpu}
+
+
+@contextmanager
+def free_one(gpus: Sequence[str]) -> Iterator[str | None]:
+    """One of several GPUs that no other job of this user has taken so; the first, if all are taken.
+
+    >>> with free_one(["0", "1"]) as first, free_one(["0", "1"]) as second:
+    ...     print(first, second)
+    0 1
+    """
+    for gpu in gpus:
+        user = os.getuid() if hasattr(os, "getuid") else "user"
+        name = f"camexp-gpu-{user}-{gpu.replace(os.sep, '_')}"
+        try:
+            held = lock(Path(tempfile.gettempdir(), name), shared=False)
+        except OSError:
+            continue
+        with held:
+            yield gpu
+        return
+    yield gpus[0] if gpus else None

@@ -33,7 +33,7 @@ def optuna_or_error() -> Any:
     return optuna
 
 
-def open_study(folder: Path, direction: str = "maximize", sampler: Any = None, pruner: Any = None) -> Any:
+def open_study(folder: Path, direction: str = "maximize", pruner: Any = None) -> Any:
     """The study in a sweep's folder, a new one where there is none.
 
     A journal instead of a database: many processes append to it, and a killed one leaves no half of an entry.
@@ -44,7 +44,6 @@ def open_study(folder: Path, direction: str = "maximize", sampler: Any = None, p
         storage=_storage(folder / STUDY),
         study_name=NAME,
         direction=direction,
-        sampler=sampler,
         pruner=pruner or optuna.pruners.NopPruner(),
         load_if_exists=True,
     )

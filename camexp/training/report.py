@@ -11,6 +11,7 @@ import pytorch_lightning as pl
 import torch
 from lightning_fabric.utilities import move_data_to_device
 
+from camexp.cam.maps import upsample
 from camexp.config import flat
 from camexp.evaluation import PointingGame
 from camexp.files import shown, write_json
@@ -79,7 +80,7 @@ def pointing(module: CAMTraining, datamodule: CAMDataModule, device: torch.devic
         for cam, place in zip(maps, batch.places.tolist(), strict=True):
             mask = torch.from_numpy(masks_of(datamodule.images.paths[place]).copy())
             size = (mask.shape[0], mask.shape[1])
-            metric.update(torch.nn.functional.interpolate(cam[None], size, mode="bilinear")[0], mask[None])
+            metric.update(upsample(cam[None], size)[0], mask[None])  # as evaluate.py does it
     return float(metric.compute())
 
 

@@ -92,7 +92,7 @@ PREDICT = [
     ("ckpt={ckpt} input={image} montage.tile=0", "montage.tile=0 is out of range"),
     ("ckpt={ckpt} input={image} overlays=maybe", "overlays=maybe is not known"),
     ("ckpt={ckpt} input={image} gpus=-1", "gpus=-1 is not a number of GPUs"),
-    ("ckpt={ckpt} input={image} output={image}/x", "a.png/x cannot be read or written (Not a directory)"),
+    ("ckpt={ckpt} input={image} output={image}/x", "a.png/x cannot be written to (Not a directory)"),
 ]
 
 

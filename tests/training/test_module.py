@@ -64,7 +64,9 @@ def test_the_schedule_moves_once_a_step():
         assert (total_steps, steps_per_epoch) == (6, 3)
         return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.5**step)
 
-    module = CAMTraining(classifier, functools.partial(torch.optim.SGD, lr=1.0), halving, steps_per_epoch=3)
+    module = CAMTraining(
+        classifier, functools.partial(torch.optim.SGD, lr=1.0), halving, steps_per_epoch=3, total_steps=6
+    )
     loader = DataLoader(samples(torch.randn(6, 3, 32, 32), [0, 1] * 3), batch_size=2, collate_fn=collate)
     trainer = fit(module, loader, max_epochs=2)
     assert trainer.optimizers[0].param_groups[0]["lr"] == 0.5**6

@@ -1,0 +1,131 @@
+"""Two processes on the CPU do what one does."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import pytorch_lightning as pl
+
+from tests.conftest import ROOT, TINY, run_process
+
+OPTIONS = ("trainer.log_every_n_steps=1", "optimizer.lr=1e-3", "model.head.dropout=0.5", "transform=augment", "seed=3")
+
+
+class Fall(pl.Callback):
+    """One process falls over."""
+
+    def __init__(self, how: str):
+        self.how = how
+
+    def on_train_batch_end(self, trainer, *_):
+        if trainer.global_rank == 1 and trainer.global_step == 2:
+            if self.how == "raise":
+                raise ValueError("one fell over")
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.fixture
+def train(colours, tmp_path):
+    def call(*arguments):
+        common = (f"dataset.root={colours}", *TINY, *OPTIONS)
+        return run_process("train.py", "dataset=imagefolder", *common, *arguments, cwd=tmp_path)
+
+    return call
+
+
+def columns(path, *names):
+    with path.open(newline="") as file:
+        return [[float(row[name] or "nan") for name in names] for row in csv.DictReader(file)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("batch_size", [4, 16])
+def test_the_same_curve_with_one_and_two_processes(train, tmp_path, batch_size):
+    # of 18 images the last batch has 2: with 16, and an image a process; 4 leaves 2 as well
+    names = ("step", "train/loss", "train/accuracy", "train/l2", "val/loss", "val/accuracy")
+    curves = []
+    for name, more in (("one", ()), ("two", ("trainer=ddp_cpu",))):
+        done = train(f"batch_size={batch_size}", f"hydra.run.dir={name}", *more)
+        assert done.code == 0, done.err
+        curves.append(columns(tmp_path / name / "metrics.csv", *names))
+    assert len(curves[0]) == len(curves[1]) > 4
+    for one, two in zip(*curves, strict=True):
+        assert one == pytest.approx(two, rel=1e-4, abs=1e-5, nan_ok=True)
+
+
+@pytest.mark.slow
+def test_an_odd_image_counts_once(train, tmp_path, colours):
+    """17 images in batches of 4 leave one, which only one of the processes has."""
+    (colours / "red" / "red_7.png").unlink()
+    (colours / "red" / "red_6.png").unlink()
+    curves = []
+    for name, more in (("one", ()), ("two", ("trainer=ddp_cpu",))):
+        assert train("batch_size=4", "split.val_fraction=0.25", f"hydra.run.dir={name}", *more).code == 0
+        curves.append(columns(tmp_path / name / "metrics.csv", "train/loss", "val/loss", "val/accuracy"))
+    assert len(curves[0]) > 9
+    for one, two in zip(*curves, strict=True):
+        assert one == pytest.approx(two, rel=1e-4, abs=1e-5, nan_ok=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("how", "said"), [("raise", "one fell over"), ("kill", "process 1 of 2 was killed by SIGKILL: out of memory?")]
+)
+def test_one_process_fails_and_one_message_tells(train, how, said, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    done = train("trainer=ddp_cpu", f"+callbacks.fall={{_target_:tests.launching.test_ddp.Fall,how:{how}}}")
+    assert done.code == 1
+    errors = [line for line in done.err.splitlines() if "error" in line.lower()]
+    assert len(errors) == 1 and said in errors[0], done.err
+    assert "Traceback" not in done.err
+
+
+@pytest.mark.slow
+def test_two_processes_stop_and_go_on(train, colours, tmp_path):
+    arguments = ("dataset=imagefolder", f"dataset.root={colours}", *TINY, *OPTIONS, "trainer=ddp_cpu", "resume=auto")
+    assert train("trainer=ddp_cpu", "trainer.max_epochs=60", "hydra.run.dir=whole").code == 0
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "train.py"), *arguments, "trainer.max_epochs=60", "hydra.run.dir=parts"],
+        cwd=tmp_path, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    for line in process.stdout:
+        if "step 6: validation" in line:
+            break
+    time.sleep(0.2)
+    process.send_signal(signal.SIGTERM)
+    rest, _ = process.communicate(timeout=120)
+    assert process.returncode == 128 + signal.SIGTERM and "saved as parts/checkpoints/last.ckpt" in rest
+    done = train("trainer=ddp_cpu", "trainer.max_epochs=60", "hydra.run.dir=parts", "resume=auto")
+    assert done.code == 0 and "resume: from parts/checkpoints/last.ckpt" in done.out, done.err
+    whole, parts = (
+        columns(tmp_path / name / "metrics.csv", "step", "train/loss", "val/loss") for name in ("whole", "parts")
+    )
+    assert len(whole) == len(parts)
+    for one, other in zip(whole, parts, strict=True):
+        assert one == pytest.approx(other, rel=1e-3, abs=1e-4, nan_ok=True)
+
+
+@pytest.mark.slow
+def test_torchrun_starts_the_processes(colours, tmp_path):
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node=2",
+        str(ROOT / "train.py"),
+    ]
+    done = subprocess.run(
+        [*command, "dataset=imagefolder", f"dataset.root={colours}", *TINY, "trainer=ddp_cpu", "trainer.max_epochs=1"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    summaries = list(tmp_path.glob("outputs/train/*/*/summary.json"))
+    assert len(summaries) == 1  # one folder, though each process composed the configuration
+    assert done.stdout.count("validation accuracy  ") == 1

@@ -1,0 +1,81 @@
+"""Processes that belong together: one reason for the end of all, signals to each of them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+
+import pytest
+
+from camexp.errors import UserError
+from camexp.files import lock
+from camexp.launching.processes import rank_environments, run_together
+from camexp.launching.ranks import agreed_folder, follows, rank, world
+from camexp.launching.run_folder import LOCK, claim, fresh, release
+
+WAIT = "import time; time.sleep(60)"
+
+
+def python(*codes: str):
+    return run_together([[sys.executable, "-c", code] for code in codes], [{}] * len(codes))
+
+
+def test_a_clear_sentence_comes_before_its_consequences():
+    lost = (
+        "import sys, time; time.sleep(0.3); sys.exit('error: RuntimeError: connection lost (debug=true shows where)')"
+    )
+    clear = "import sys, time; time.sleep(0.6); sys.exit('error: batch_size=0 is out of range')"
+    assert python(lost, clear) == (ended := python(clear, lost))
+    assert ended.code == 1 and ended.reason == "batch_size=0 is out of range"
+
+
+def test_a_killed_process_is_named(monkeypatch):
+    monkeypatch.setattr("camexp.launching.processes.GRACE", 0.5)
+    start = time.monotonic()
+    ended = python(WAIT, "import os; os.kill(os.getpid(), 9)")
+    assert ended.reason == "process 1 of 2 was killed by SIGKILL: out of memory?"
+    assert time.monotonic() - start < 20  # the other one was not waited for
+
+
+def test_signals_are_handed_on():
+    threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    assert python(WAIT, WAIT).code == 128 + signal.SIGTERM
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_processes_know_their_places(monkeypatch):
+    first, second = rank_environments(2)
+    assert first["MASTER_PORT"] == second["MASTER_PORT"] and (first["RANK"], second["RANK"]) == ("0", "1")
+    for key, value in second.items():
+        monkeypatch.setenv(key, value)
+    assert (rank(), world(), follows()) == (1, 2, True)
+
+
+def test_processes_that_someone_else_started_agree_on_a_folder(monkeypatch, tmp_path):
+    folder = tmp_path / "train" / "2026-01-01" / "12-00-00"
+    assert agreed_folder(folder) is None
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UserError, match="give hydra.run.dir="):
+        agreed_folder(folder)
+    monkeypatch.setenv("SLURM_NTASKS", "2")
+    monkeypatch.setenv("SLURM_PROCID", "1")
+    monkeypatch.setenv("SLURM_JOB_ID", "77")
+    assert agreed_folder(folder) == tmp_path / "train" / "slurm-77" and rank() == 1
+
+
+def test_a_folder_has_one_owner(tmp_path):
+    folder = fresh(tmp_path / "a")
+    assert fresh(tmp_path / "a").name == "a-2"
+    claim(folder, "output")
+    claim(folder, "output")  # again by its owner
+    with pytest.raises(BlockingIOError):
+        lock(folder / LOCK, shared=False)
+    release(folder)
+    with lock(folder / LOCK, shared=False), pytest.raises(UserError, match=r"output=.*a is in use by another run"):
+        claim(folder, "output")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot be written to"):
+        claim(tmp_path / "file" / "below", "output")

@@ -1,0 +1,190 @@
+"""Sweeps that lose nothing, whatever happens to a job or to the sweep."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from PIL import Image
+
+from camexp.compare import Job, differing, find_jobs, main
+from tests.conftest import ROOT, TINY, run_process
+
+
+@pytest.fixture
+def options(colours):
+    return ("-m", "dataset=imagefolder", f"dataset.root={colours}", *TINY, "optimizer.lr=1e-2", "logger=csv")
+
+
+def start(tmp_path, *arguments):
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / "train.py"), *arguments], cwd=tmp_path, stdout=subprocess.PIPE, text=True
+    )
+
+
+def until(process, text):
+    seen = []
+    for line in process.stdout:
+        seen.append(line)
+        if text in line:
+            return
+    raise AssertionError(f"{text} was never said: {''.join(seen)}")
+
+
+def weights(folder):
+    return torch.load(folder / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
+
+
+@pytest.mark.slow
+def test_a_failed_job_ends_no_other_and_a_sweep_goes_on(options, tmp_path):
+    swept = (*options, "seed=0,1", "trainer.max_epochs=60", "model.head.channels=8,-3")
+    process = start(tmp_path, *swept, "hydra.sweep.dir=sweep", "hydra.sweeper.max_batch_size=1")
+    until(process, "run folder sweep/2")  # job 0 is done, job 1 has failed
+    until(process, "validation accuracy")
+    process.kill()  # with its job in the middle of it
+    process.communicate()
+    deadline = time.monotonic() + 30
+    while not (tmp_path / "sweep/2/checkpoints/last.ckpt").exists():  # the orphan saves, and ends
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    time.sleep(1.0)
+
+    again = run_process("train.py", *swept, "hydra.sweep.dir=sweep", cwd=tmp_path)
+    assert again.code == 1 and "holds a sweep already" in again.err and again.err.count("\n") == 1
+    done = run_process("train.py", *swept, "sweep.resume=sweep", cwd=tmp_path)
+    assert done.code == 1
+    assert "job 0 is finished already" in done.out and "resume: from sweep/2/checkpoints/" in done.out
+    assert "2 of 4 jobs failed: 1 (model.head.channels=-3 is out of range: expected 1 to 65536); 3 (" in done.err
+    assert "Traceback" not in done.out + done.err
+    whole = run_process(
+        "train.py", *options[1:], "seed=1", "trainer.max_epochs=60", "hydra.run.dir=whole", cwd=tmp_path
+    )
+    assert whole.code == 0
+    ours, alone = weights(tmp_path / "sweep/2"), weights(tmp_path / "whole")
+    assert all(torch.equal(ours[key], alone[key]) for key in ours)
+
+    with (tmp_path / "sweep/compare.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["state"] for row in rows] == ["finished", "finished", "failed", "failed"]
+    assert {(row["job"], row["seed"], row["model.head.channels"]) for row in rows} == {
+        ("0", "0", "8"), ("1", "0", "-3"), ("2", "1", "8"), ("3", "1", "-3")
+    }  # fmt: skip
+    with Image.open(tmp_path / "sweep/compare.png") as sheet:
+        assert sheet.width > 400
+
+
+@pytest.mark.slow
+def test_ddp_inside_a_multirun(options, tmp_path):
+    done = run_process("train.py", *options, "trainer=ddp_cpu", "seed=0,1", "hydra.sweep.dir=sweep", cwd=tmp_path)
+    assert done.code == 0, done.err
+    assert sorted(path.name for path in (tmp_path / "sweep").glob("*/summary.json")) == ["summary.json"] * 2
+    assert not (tmp_path / "outputs" / "train").exists()
+    for job in "01":
+        assert json.loads((tmp_path / "sweep" / job / "summary.json").read_text())["steps"] == 6
+        assert len(list((tmp_path / "sweep" / job / "checkpoints").glob("*.ckpt"))) == 2
+
+
+@pytest.mark.slow
+def test_optuna_goes_on_and_prunes(options, tmp_path):
+    pytest.importorskip("optuna")
+    search = (*options, "trainer.max_epochs=40", "hydra/sweeper=optuna", "hydra.sweeper.n_trials=4",
+              "optimizer.lr=tag(log,interval(1e-4,1e-1))", "hydra.sweeper.pruner.n_startup_trials=1")  # fmt: skip
+    process = start(tmp_path, *search, "hydra.sweep.dir=search")
+    until(process, "run folder search/1")
+    until(process, "step 30: validation")
+    process.send_signal(signal.SIGINT)
+    rest, _ = process.communicate(timeout=60)
+    assert process.returncode == 130 and "sweep.resume=search goes on" in rest
+    done = run_process("train.py", *search, "sweep.resume=search", cwd=tmp_path)
+    assert done.code == 0, done.err
+    assert "1 of 4 trials are done" in done.out and "resume: from search/1/checkpoints/last.ckpt" in done.out
+    jobs = find_jobs(tmp_path / "search")
+    assert len(jobs) == 4 and all(job.best is not None for job in jobs)
+    assert len({job.options["optimizer.lr"] for job in jobs}) == 4
+    assert {job.state for job in jobs} <= {"finished", "pruned"}
+    again = run_process("train.py", *search, "sweep.resume=search", cwd=tmp_path)
+    assert again.code == 0 and "4 of 4 trials are done" in again.out and "#" not in again.out
+
+
+@pytest.mark.slow
+def test_pruning_asks_the_study(tmp_path, monkeypatch):
+    optuna = pytest.importorskip("optuna")
+    from camexp.launching.trials import TRIAL, open_study, own_trial
+
+    study = open_study(tmp_path, pruner=None)
+    for accuracy in (0.8, 0.9):
+        trial = study.ask({"lr": optuna.distributions.FloatDistribution(0, 1)})
+        trial.report(accuracy, 10)
+        study.tell(trial, accuracy)
+    trial = study.ask({"lr": optuna.distributions.FloatDistribution(0, 1)})
+    pruner = {"_target_": "optuna.pruners.MedianPruner", "n_startup_trials": 1}
+    monkeypatch.setenv(TRIAL, json.dumps([str(tmp_path / "study.log"), trial.number, pruner]))
+    own = own_trial()
+    own.report(0.1, 10)
+    assert own.should_prune()
+    assert study.trials[trial.number].intermediate_values == {10: 0.1}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launch", ["cores", "local", "ray"])
+def test_launchers(options, tmp_path, launch):
+    pytest.importorskip({"cores": "joblib", "local": "submitit", "ray": "ray"}[launch])
+    pytest.importorskip(
+        f"hydra_plugins.hydra_{ {'cores': 'joblib', 'local': 'submitit', 'ray': 'ray'}[launch] }_launcher"
+    )
+    done = run_process("train.py", *options, f"launch={launch}", "seed=0,1", "hydra.sweep.dir=sweep", cwd=tmp_path)
+    assert done.code == 0, done.err
+    assert [job.state for job in find_jobs(tmp_path / "sweep")] == ["finished"] * 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("-m", "seed=1,2", "sweep.resume=nowhere"), "sweep.resume=nowhere is not a folder"),
+        (("sweep.resume=.",), "needs -m"),
+        (("-m", "hydra/sweeper=optuna", "seed=1"), "no option is given a space to search"),
+        (("-m", "seed=1,2", "launch=moon"), "launch=moon is not a choice"),
+    ],
+)
+def test_bad_sweeps_are_one_sentence(script, arguments, said):
+    done = script("train.py", *arguments)
+    assert done.code == 1 and said in done.err and done.err.count("\n") == 1, done.err
+
+
+def test_compare_by_itself(tmp_path, capsys):
+    assert differing([Job(tmp_path / "0", {"a": 1, "b": 2}), Job(tmp_path / "1", {"a": 1})]) == []
+    assert main([str(tmp_path)]) == 1 and "holds no runs" in capsys.readouterr().err
+    assert main([]) == 1 and main(["--help"]) == 0
+    (tmp_path / "7" / ".hydra").mkdir(parents=True)
+    (tmp_path / "7" / "failure.txt").write_text("too bad\n")
+    capsys.readouterr()
+    assert main([str(tmp_path)]) == 0
+    assert "failed" in capsys.readouterr().out and os.path.exists(tmp_path / "compare.csv")
+
+
+@pytest.mark.slow
+def test_hparams_show_the_sweep(options, tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.plugins.hparams import plugin_data_pb2
+
+    swept = [one for one in options if one != "logger=csv"]
+    done = run_process("train.py", *swept, "seed=0,1", "hydra.sweep.dir=sweep", cwd=tmp_path)
+    assert done.code == 0, done.err
+    seeds = []
+    for job in "01":
+        folders = {path.parent for path in (tmp_path / "sweep" / job).rglob("events.out*")}
+        for folder in folders:
+            events = EventAccumulator(str(folder))
+            events.Reload()
+            content = events.summary_metadata.get("_hparams_/session_start_info")
+            if content:
+                data = plugin_data_pb2.HParamsPluginData.FromString(content.plugin_data.content)
+                seeds.append(data.session_start_info.hparams["seed"].number_value)
+    assert sorted(seeds) == [0, 1]
