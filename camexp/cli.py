@@ -123,10 +123,11 @@ def run(main: Callable[[], Any]) -> None:
     ``debug=true`` on the command line shows the traceback instead.
     """
     end_with_parent()
-    sys.argv[1:] = sweep_arguments(quote_paths(sys.argv[1:]))
+    sys.argv[1:] = quote_paths(sys.argv[1:])
     debug = any(re.fullmatch(r"\+*debug=(true|yes|on|1)", argument, re.IGNORECASE) for argument in sys.argv)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # hand exceptions over instead of printing them
     try:
+        sys.argv[1:] = sweep_arguments(sys.argv[1:])
         register_plugins()
         with contextlib.redirect_stderr(_WithoutHydrasLine(sys.stderr)):  # type: ignore[type-var]
             main()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import warnings
 from functools import lru_cache
 
@@ -38,6 +39,8 @@ def read_image(path: str | os.PathLike[str]) -> Image.Image:
         UnreadableImage: the file cannot be decoded as a whole.
     """
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise OSError("no regular file")  # who opens a pipe waits for ever
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # odd EXIF tags and large sizes are no news to the user here
             with Image.open(path) as image:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -74,6 +75,12 @@ def release(folder: Path) -> None:
     held = _held.pop(folder.absolute(), None)
     if held is not None:
         held.close()
+
+
+@atexit.register
+def _release_all() -> None:
+    for folder in list(_held):
+        release(folder)
 
 
 class RunFolder(Callback):

@@ -100,5 +100,11 @@ def load(
             f"ckpt={path} does not fit the network it describes ({reason(error)}): "
             "it is damaged, or from another version of camexp"
         ) from error
+    broken = [key for key, value in state.items() if value.is_floating_point() and not torch.isfinite(value).all()]
+    if broken:
+        raise UserError(
+            f"ckpt={path} holds weights that are no numbers ({', '.join(broken[:3])}): its training went wrong; "
+            "take an earlier checkpoint of the run"
+        )
     classifier.optimise_for(device, precision, compile)
     return classifier.eval().to(device)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from camexp.errors import UserError
+from camexp.errors import UserError, reason
 from camexp.files import replacing, sync
 from camexp.models.checkpoint import KEY
 from camexp.training.interrupts import Interrupts, stopped
@@ -132,9 +132,15 @@ class Checkpoints(pl.Callback):
         if not trainer.is_global_zero:  # takes part in gathering the state, writes nothing
             trainer.save_checkpoint(paths[0])
             return
-        with replacing(paths[0]) as temporary:
-            trainer.save_checkpoint(temporary)
-            sync(temporary)
+        try:
+            with replacing(paths[0]) as temporary:
+                trainer.save_checkpoint(temporary)
+                sync(temporary)
+        except (OSError, RuntimeError) as error:  # torch's writer has its own word for a full disk
+            raise UserError(
+                f"{paths[0]} could not be written ({reason(error)}): make room, or mend the disk; "
+                "resume=auto then goes on from the checkpoint before"
+            ) from error
         for path in paths[1:]:
             with replacing(path) as temporary:
                 try:

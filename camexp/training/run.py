@@ -50,6 +50,7 @@ def read_options(config: DictConfig) -> dict[str, Any]:
     warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")  # frozen layers are
     warnings.filterwarnings("ignore", message=".*sync_dist=True.*")  # torchmetrics have summed them already
     warnings.filterwarnings("ignore", message=".*treespec.*")
+    warnings.filterwarnings("ignore", message=".*dataloader is not resumable.*")  # ours begins where it is told to
     warnings.filterwarnings("ignore", message=".*number of training batches.*smaller than the logging interval.*")
     return options
 

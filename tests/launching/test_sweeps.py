@@ -44,14 +44,14 @@ def weights(folder):
 
 @pytest.mark.slow
 def test_a_failed_job_ends_no_other_and_a_sweep_goes_on(options, tmp_path):
-    swept = (*options, "seed=0,1", "trainer.max_epochs=60", "model.head.channels=8,-3")
+    swept = (*options, "seed=0,1", "trainer.max_epochs=60", "model.head.channels=-3,8")
     process = start(tmp_path, *swept, "hydra.sweep.dir=sweep", "hydra.sweeper.max_batch_size=1")
-    until(process, "run folder sweep/2")  # job 0 is done, job 1 has failed
+    until(process, "run folder sweep/3")  # jobs 0 and 1 have failed, job 2 is done
     until(process, "validation accuracy")
     process.kill()  # with its job in the middle of it
     process.communicate()
     deadline = time.monotonic() + 30
-    while not (tmp_path / "sweep/2/checkpoints/last.ckpt").exists():  # the orphan saves, and ends
+    while not (tmp_path / "sweep/3/checkpoints/last.ckpt").exists():  # the orphan saves, and ends
         assert time.monotonic() < deadline
         time.sleep(0.1)
     time.sleep(1.0)
@@ -60,21 +60,21 @@ def test_a_failed_job_ends_no_other_and_a_sweep_goes_on(options, tmp_path):
     assert again.code == 1 and "holds a sweep already" in again.err and again.err.count("\n") == 1
     done = run_process("train.py", *swept, "sweep.resume=sweep", cwd=tmp_path)
     assert done.code == 1
-    assert "job 0 is finished already" in done.out and "resume: from sweep/2/checkpoints/" in done.out
-    assert "2 of 4 jobs failed: 1 (model.head.channels=-3 is out of range: expected 1 to 65536); 3 (" in done.err
+    assert "job 2 is finished already" in done.out and "resume: from sweep/3/checkpoints/" in done.out
+    assert "2 of 4 jobs failed: 0 (model.head.channels=-3 is out of range: expected 1 to 65536); 1 (" in done.err
     assert "Traceback" not in done.out + done.err
     whole = run_process(
         "train.py", *options[1:], "seed=1", "trainer.max_epochs=60", "hydra.run.dir=whole", cwd=tmp_path
     )
     assert whole.code == 0
-    ours, alone = weights(tmp_path / "sweep/2"), weights(tmp_path / "whole")
+    ours, alone = weights(tmp_path / "sweep/3"), weights(tmp_path / "whole")
     assert all(torch.equal(ours[key], alone[key]) for key in ours)
 
     with (tmp_path / "sweep/compare.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["state"] for row in rows] == ["finished", "finished", "failed", "failed"]
     assert {(row["job"], row["seed"], row["model.head.channels"]) for row in rows} == {
-        ("0", "0", "8"), ("1", "0", "-3"), ("2", "1", "8"), ("3", "1", "-3")
+        ("0", "0", "-3"), ("1", "1", "-3"), ("2", "0", "8"), ("3", "1", "8")
     }  # fmt: skip
     with Image.open(tmp_path / "sweep/compare.png") as sheet:
         assert sheet.width > 400
