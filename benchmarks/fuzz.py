@@ -2,7 +2,8 @@
 
 ``python benchmarks/fuzz.py --files 10000 [--readers images weights]``. Mutations are flipped bits, overwritten and
 repeated and removed stretches, interesting numbers, and pieces of other files; seeded, so that a finding comes again.
-A finding (another exception, more than ``--seconds``, or a touched marker) is printed with its file kept.
+A finding (another exception, or more than ``--seconds``) is printed with its file kept; after a crash of the
+interpreter the last file lies in ``--keep`` too.
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import logging
 import pickle
 import random
 import sys
-import tempfile
 import time
 import warnings
 from collections import Counter
@@ -181,12 +182,13 @@ def fuzz(name: str, files: int, seconds: float, seed: int, keep: Path) -> Counte
     """So many mutated files for one reader; what became of them."""
     make, read = READERS[name]
     seeds, dice, outcome = make(), random.Random(f"{name} {seed}"), Counter[str]()
-    with tempfile.TemporaryDirectory() as folder, Progress(name, files, "files", say=print) as progress:
+    folder = keep / f"last_{name}"
+    with Progress(name, files, "files", say=print) as progress:
         for number in range(files):
             ending, content = dice.choice(seeds)
             mutated = mutate(content, seeds, dice)
             path = Path(folder, str(number % 2), ending.lstrip("/")) if "/" in ending else Path(folder, f"f{ending}")
-            path.parent.mkdir(exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(mutated)
             start = time.monotonic()
             try:
@@ -221,13 +223,13 @@ def main() -> int:
     asked = parser.parse_args()
     asked.keep.mkdir(parents=True, exist_ok=True)
     warnings.simplefilter("ignore")
+    logging.getLogger("camexp").setLevel(logging.ERROR)
     findings = 0
     for name in asked.readers:
         outcome = fuzz(name, asked.files, asked.seconds, asked.seed, asked.keep)
         findings += outcome["finding"]
-        print(
-            f"{name}: {asked.files} files: {outcome['read']} read, {outcome['refused']} refused, {outcome['finding']} findings"
-        )
+        told = ", ".join(f"{outcome[what]} {what}" for what in ("read", "refused", "finding"))
+        print(f"{name}: {asked.files} files: {told}")
     return 1 if findings else 0
 
 

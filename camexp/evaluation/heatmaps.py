@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from camexp.errors import UserError, reason
+from camexp.evaluation.matlab import read_matlab
 
 ENDINGS = (".npy", ".npz", ".mat", ".png")
 
@@ -49,9 +50,7 @@ def _read(file: Path) -> NDArray[np.float32]:
         with np.load(file, allow_pickle=False) as arrays:
             content = {name: arrays[name] for name in arrays.files}
     else:
-        from scipy.io import loadmat
-
-        content = {name: value for name, value in loadmat(file).items() if not name.startswith("__")}
+        content = dict(read_matlab(file))
     for name in ("cam", "map", "maps", "upsampled"):
         if name in content:
             return np.asarray(content[name], np.float32)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from camexp.errors import UserError, reason
+from camexp.evaluation.matlab import read_matlab
 
 Boxes = NDArray[np.float64]
 # Caltech-101's annotations call four folders of its images otherwise.
@@ -200,9 +201,7 @@ def _coco(content: Any) -> Mapping[str, list[list[float]]]:
 
 
 def _caltech(path: Path) -> tuple[str, list[list[float]]]:
-    from scipy.io import loadmat
-
-    y0, y1, x0, x1 = np.asarray(loadmat(path, variable_names=["box_coord"])["box_coord"], np.float64).ravel()[:4]
+    y0, y1, x0, x1 = read_matlab(path)["box_coord"].astype(np.float64).ravel()[:4]
     number = re.sub(r"\D", "", path.stem)
     folder = _CALTECH.get(path.parent.name, path.parent.name)
     return f"{folder}/image_{number}", [[x0, y0, x1, y1]]
