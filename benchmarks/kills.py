@@ -1,7 +1,7 @@
 """Kill a run again and again, at random moments, and see whether it ends as if nothing had been.
 
 ``python benchmarks/kills.py --kills 20 [train.py's options …]``: one run undisturbed, one killed with SIGKILL and taken
-up again with ``resume=auto`` as often as asked, then their weights, optimizer states and tables are compared bit by bit.
+up again with ``resume=auto`` as often as asked, then weights, optimizer states and tables are compared bit by bit.
 """
 
 from __future__ import annotations

@@ -189,6 +189,9 @@ def sentence(error: BaseException) -> str:
         if match := re.search(
             r"Could not find '(.+)/([^/']*)' Available options in '.*': (.*) Config search path", text
         ):
+            extra = match[2].split("_")[0]
+            if match[1] == "hydra/launcher" and extra in ("joblib", "submitit", "ray"):
+                return f"the launcher {match[2]} is not installed: pip install 'camexp[{extra}]'"
             return f"{match[1]}={match[2]} is not a choice: {nearest(match[2], match[3].split())}"
         if type(error).__name__ == "OverrideParseException":
             given = getattr(error, "override", "an option")

@@ -46,5 +46,7 @@ def train_together(options: Mapping[str, Any], count: int) -> float:
 
 
 def best_accuracy(folder: Path) -> float:
-    """Of the finished run in a folder."""
+    """Of the finished run in a folder; NaN where there is none, as after ``command=classes``."""
+    if not (folder / "summary.json").is_file():
+        return float("nan")
     return float(json.loads((folder / "summary.json").read_text(encoding="utf-8"))["best"]["val/accuracy"])
