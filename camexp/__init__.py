@@ -2,14 +2,14 @@
 
 >>> import camexp
 >>> camexp.__version__
-'0.2.0'
+'0.3.0'
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 __all__ = ["CAMClassifier", "CAMResult", "UserError", "load"]
 
 if TYPE_CHECKING:

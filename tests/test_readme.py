@@ -44,7 +44,7 @@ def test_train_commands_compose(command, script, colours, tmp_path, monkeypatch)
     arguments = [
         one
         for one in command.split()[2:]
-        if not one.startswith(("dataset.root", "dataset.download", "inspect", "trainer.gpus"))
+        if not one.startswith(("dataset.root", "dataset.download", "inspect", "trainer.gpus", "sweep.resume"))
     ]
     if "dataset=caltech256" in arguments:
         arguments[arguments.index("dataset=caltech256")] = "dataset=imagefolder"
@@ -70,7 +70,7 @@ def test_every_option_of_the_readmes_table_exists():
     for cell in re.findall(r"^\| (`.*?) \|", README, re.MULTILINE):
         for option in re.findall(r"`([a-z_.]+)`", cell):
             node = config
-            if option in ("experiment", "logger", "transform", "split"):
+            if option in ("experiment", "launch", "logger", "transform", "split"):
                 assert (ROOT / "conf" / option).is_dir()
                 continue
             for key in option.split("."):

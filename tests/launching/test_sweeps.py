@@ -44,14 +44,14 @@ def weights(folder):
 
 @pytest.mark.slow
 def test_a_failed_job_ends_no_other_and_a_sweep_goes_on(options, tmp_path):
-    swept = (*options, "seed=0,1", "trainer.max_epochs=60", "model.head.channels=-3,8")
+    swept = (*options, "trainer.max_epochs=60", "model.head.channels=-3,8,9")
     process = start(tmp_path, *swept, "hydra.sweep.dir=sweep", "hydra.sweeper.max_batch_size=1")
-    until(process, "run folder sweep/3")  # jobs 0 and 1 have failed, job 2 is done
+    until(process, "run folder sweep/2")  # job 0 has failed, job 1 is done
     until(process, "validation accuracy")
     process.kill()  # with its job in the middle of it
     process.communicate()
     deadline = time.monotonic() + 30
-    while not (tmp_path / "sweep/3/checkpoints/last.ckpt").exists():  # the orphan saves, and ends
+    while not (tmp_path / "sweep/2/checkpoints/last.ckpt").exists():  # the orphan saves, and ends
         assert time.monotonic() < deadline
         time.sleep(0.1)
     time.sleep(1.0)
@@ -60,41 +60,57 @@ def test_a_failed_job_ends_no_other_and_a_sweep_goes_on(options, tmp_path):
     assert again.code == 1 and "holds a sweep already" in again.err and again.err.count("\n") == 1
     done = run_process("train.py", *swept, "sweep.resume=sweep", cwd=tmp_path)
     assert done.code == 1
-    assert "job 2 is finished already" in done.out and "resume: from sweep/3/checkpoints/" in done.out
-    assert "2 of 4 jobs failed: 0 (model.head.channels=-3 is out of range: expected 1 to 65536); 1 (" in done.err
+    assert "job 1 is finished already" in done.out and "resume: from sweep/2/checkpoints/" in done.out
+    assert "1 of 3 jobs failed: 0 (model.head.channels=-3 is out of range: expected 1 to 65536)." in done.err
     assert "Traceback" not in done.out + done.err
     whole = run_process(
-        "train.py", *options[1:], "seed=1", "trainer.max_epochs=60", "hydra.run.dir=whole", cwd=tmp_path
+        "train.py", *options[1:], "model.head.channels=9", "trainer.max_epochs=60", "hydra.run.dir=whole", cwd=tmp_path
     )
     assert whole.code == 0
-    ours, alone = weights(tmp_path / "sweep/3"), weights(tmp_path / "whole")
+    ours, alone = weights(tmp_path / "sweep/2"), weights(tmp_path / "whole")
     assert all(torch.equal(ours[key], alone[key]) for key in ours)
 
     with (tmp_path / "sweep/compare.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [row["state"] for row in rows] == ["finished", "finished", "failed", "failed"]
-    assert {(row["job"], row["seed"], row["model.head.channels"]) for row in rows} == {
-        ("0", "0", "-3"), ("1", "1", "-3"), ("2", "0", "8"), ("3", "1", "8")
-    }  # fmt: skip
+    assert [row["state"] for row in rows] == ["finished", "finished", "failed"]
+    assert {(row["job"], row["model.head.channels"]) for row in rows} == {("0", "-3"), ("1", "8"), ("2", "9")}
     with Image.open(tmp_path / "sweep/compare.png") as sheet:
         assert sheet.width > 400
 
 
+def hparams(sweep, name):
+    """What TensorBoard's HParams tab has of an option, job by job."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.plugins.hparams import plugin_data_pb2
+
+    found = []
+    for folder in sorted({path.parent for path in sweep.rglob("events.out*")}):
+        events = EventAccumulator(str(folder))
+        events.Reload()
+        content = events.summary_metadata.get("_hparams_/session_start_info")
+        if content:
+            data = plugin_data_pb2.HParamsPluginData.FromString(content.plugin_data.content)
+            found.append(data.session_start_info.hparams[name].number_value)
+    return found
+
+
 @pytest.mark.slow
 def test_ddp_inside_a_multirun(options, tmp_path):
-    done = run_process("train.py", *options, "trainer=ddp_cpu", "seed=0,1", "hydra.sweep.dir=sweep", cwd=tmp_path)
+    swept = [one for one in options if one != "logger=csv"]
+    done = run_process("train.py", *swept, "trainer=ddp_cpu", "seed=0,1", "hydra.sweep.dir=sweep", cwd=tmp_path)
     assert done.code == 0, done.err
     assert sorted(path.name for path in (tmp_path / "sweep").glob("*/summary.json")) == ["summary.json"] * 2
     assert not (tmp_path / "outputs" / "train").exists()
     for job in "01":
         assert json.loads((tmp_path / "sweep" / job / "summary.json").read_text())["steps"] == 6
         assert len(list((tmp_path / "sweep" / job / "checkpoints").glob("*.ckpt"))) == 2
+    assert hparams(tmp_path / "sweep", "seed") == [0, 1]
 
 
 @pytest.mark.slow
 def test_optuna_goes_on_and_prunes(options, tmp_path):
     pytest.importorskip("optuna")
-    search = (*options, "trainer.max_epochs=40", "hydra/sweeper=optuna", "hydra.sweeper.n_trials=4",
+    search = (*options, "trainer.max_epochs=40", "hydra/sweeper=optuna", "hydra.sweeper.n_trials=2",
               "optimizer.lr=tag(log,interval(1e-4,1e-1))", "hydra.sweeper.pruner.n_startup_trials=1")  # fmt: skip
     process = start(tmp_path, *search, "hydra.sweep.dir=search")
     until(process, "run folder search/1")
@@ -104,13 +120,13 @@ def test_optuna_goes_on_and_prunes(options, tmp_path):
     assert process.returncode == 130 and "sweep.resume=search goes on" in rest
     done = run_process("train.py", *search, "sweep.resume=search", cwd=tmp_path)
     assert done.code == 0, done.err
-    assert "1 of 4 trials are done" in done.out and "resume: from search/1/checkpoints/last.ckpt" in done.out
+    assert "1 of 2 trials are done" in done.out and "resume: from search/1/checkpoints/last.ckpt" in done.out
     jobs = find_jobs(tmp_path / "search")
-    assert len(jobs) == 4 and all(job.best is not None for job in jobs)
-    assert len({job.options["optimizer.lr"] for job in jobs}) == 4
+    assert len(jobs) == 2 and all(job.best is not None for job in jobs)
+    assert len({job.options["optimizer.lr"] for job in jobs}) == 2
     assert {job.state for job in jobs} <= {"finished", "pruned"}
     again = run_process("train.py", *search, "sweep.resume=search", cwd=tmp_path)
-    assert again.code == 0 and "4 of 4 trials are done" in again.out and "#" not in again.out
+    assert again.code == 0 and "2 of 2 trials are done" in again.out and "#" not in again.out
 
 
 @pytest.mark.slow
@@ -139,7 +155,15 @@ def test_launchers(options, tmp_path, launch):
     pytest.importorskip(
         f"hydra_plugins.hydra_{ {'cores': 'joblib', 'local': 'submitit', 'ray': 'ray'}[launch] }_launcher"
     )
-    done = run_process("train.py", *options, f"launch={launch}", "seed=0,1", "hydra.sweep.dir=sweep", cwd=tmp_path)
+    done = run_process(
+        "train.py",
+        *options,
+        f"launch={launch}",
+        "seed=0,1",
+        "trainer.max_epochs=1",
+        "hydra.sweep.dir=sweep",
+        cwd=tmp_path,
+    )
     assert done.code == 0, done.err
     assert [job.state for job in find_jobs(tmp_path / "sweep")] == ["finished"] * 2
 
@@ -167,24 +191,3 @@ def test_compare_by_itself(tmp_path, capsys):
     capsys.readouterr()
     assert main([str(tmp_path)]) == 0
     assert "failed" in capsys.readouterr().out and os.path.exists(tmp_path / "compare.csv")
-
-
-@pytest.mark.slow
-def test_hparams_show_the_sweep(options, tmp_path):
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-    from tensorboard.plugins.hparams import plugin_data_pb2
-
-    swept = [one for one in options if one != "logger=csv"]
-    done = run_process("train.py", *swept, "seed=0,1", "hydra.sweep.dir=sweep", cwd=tmp_path)
-    assert done.code == 0, done.err
-    seeds = []
-    for job in "01":
-        folders = {path.parent for path in (tmp_path / "sweep" / job).rglob("events.out*")}
-        for folder in folders:
-            events = EventAccumulator(str(folder))
-            events.Reload()
-            content = events.summary_metadata.get("_hparams_/session_start_info")
-            if content:
-                data = plugin_data_pb2.HParamsPluginData.FromString(content.plugin_data.content)
-                seeds.append(data.session_start_info.hparams["seed"].number_value)
-    assert sorted(seeds) == [0, 1]
