@@ -83,6 +83,11 @@ def _release_all() -> None:
         release(folder)
 
 
+if hasattr(os, "register_at_fork"):
+    # A process that reads images may outlive a killed run by seconds: the lock must not live on in it.
+    os.register_at_fork(after_in_child=_release_all)
+
+
 class RunFolder(Callback):
     """Hydra's callback that settles the folder before Hydra writes its files there.
 

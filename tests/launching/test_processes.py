@@ -66,6 +66,20 @@ def test_processes_that_someone_else_started_agree_on_a_folder(monkeypatch, tmp_
     assert agreed_folder(folder) == tmp_path / "train" / "slurm-77" and rank() == 1
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_a_child_does_not_keep_the_folder(tmp_path):
+    claim(tmp_path, "output")
+    child = os.fork()
+    if not child:  # as a process that reads images does, it lives a little longer
+        time.sleep(30)
+        os._exit(0)
+    time.sleep(0.5)
+    release(tmp_path)
+    with lock(tmp_path / LOCK, shared=False):
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
 def test_a_folder_has_one_owner(tmp_path):
     folder = fresh(tmp_path / "a")
     assert fresh(tmp_path / "a").name == "a-2"
