@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
 from camexp.errors import UserError, nearest
+from camexp.launching.arguments import quoted
 from camexp.launching.processes import end_with_parent
-from camexp.launching.sweep import register_plugins, sweep_arguments
+from camexp.launching.sweep import SCRIPT, register_plugins, sweep_arguments
 from camexp.reporting.console import ConsoleHandler, log
 
 # Options whose value is a path or a class name, in which any letter may stand.
@@ -55,7 +56,7 @@ def quote_paths(arguments: Sequence[str]) -> list[str]:
 
 def _quote_value(value: str, multirun: bool = False) -> str:
     if _exists(value):
-        return _quote(value.replace("${", "\\${"))
+        return quoted(value.replace("${", "\\${"))
     if multirun and re.fullmatch(r"\w+\(.*\)", value):
         return value
     if multirun and len(parts := _split(value)) > 1:
@@ -65,7 +66,7 @@ def _quote_value(value: str, multirun: bool = False) -> str:
     if _is_list(value):
         return _quote_list(value)
     # a name may hold ${; only what names a resolver, as ${now:…}, is an interpolation
-    return _quote(re.sub(r"\$\{(?![\w.]+:)", r"\\${", value))
+    return quoted(re.sub(r"\$\{(?![\w.]+:)", r"\\${", value))
 
 
 def _quote_list(value: str) -> str:
@@ -73,7 +74,7 @@ def _quote_list(value: str) -> str:
     elements = [part.strip() for part in _split(value[1:-1])]
     return (
         "["
-        + ",".join(_quote_list(one) if _is_list(one) else one if _quoted(one) else _quote(one) for one in elements)
+        + ",".join(_quote_list(one) if _is_list(one) else one if _quoted(one) else quoted(one) for one in elements)
         + "]"
     )
 
@@ -112,11 +113,6 @@ def _quoted(text: str) -> bool:
     return len(text) > 1 and text[0] == text[-1] and text[0] in "'\""
 
 
-def _quote(text: str) -> str:
-    # in Hydra's quoted values a backslash is special only before a quote
-    return "'" + re.sub(r"(\\*)'", r"\1\1\\'", re.sub(r"(\\+)$", r"\1\1", text)) + "'"
-
-
 def run(main: Callable[[], Any]) -> None:
     """Call a Hydra entry point as a user would have it: an error is one sentence and exit code 1.
 
@@ -128,6 +124,7 @@ def run(main: Callable[[], Any]) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # hand exceptions over instead of printing them
     try:
         sys.argv[1:] = sweep_arguments(sys.argv[1:])
+        os.environ.setdefault(SCRIPT, str(Path(sys.argv[0]).resolve()))
         register_plugins()
         with contextlib.redirect_stderr(_WithoutHydrasLine(sys.stderr)):  # type: ignore[type-var]
             main()

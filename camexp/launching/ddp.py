@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from camexp.errors import UserError
+from camexp.launching.arguments import quoted
 from camexp.launching.processes import own_command, rank_environments, run_together
 from camexp.launching.ranks import world
 
@@ -31,10 +32,10 @@ def train_together(options: Mapping[str, Any], count: int) -> float:
 
     Raises:
         UserError: one of them failed, and all have ended.
-        Stopped: they were asked to.
+        SystemExit: they were asked to stop.
     """
     folder = Path(options["run_dir"]).absolute()
-    own = ("hydra.output_subdir=null", f"hydra.run.dir='{folder}'")
+    own = ("hydra.output_subdir=null", f"hydra.run.dir={quoted(folder)}")
     quiet = ("hydra/job_logging=none", "hydra/hydra_logging=none")  # one of them keeps the log
     commands = [own_command(*own, *(quiet if rank else ()), without=r"hydra\.run\.dir=") for rank in range(count)]
     ended = run_together(commands, rank_environments(count))

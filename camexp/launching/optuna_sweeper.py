@@ -17,6 +17,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from camexp.errors import UserError
+from camexp.launching.arguments import quoted
 from camexp.launching.trials import FOLDER, STUDY, TRIAL, open_study, optuna_or_error
 from camexp.reporting.console import log
 
@@ -88,8 +89,8 @@ class OptunaSweeper(Sweeper):
             trial.set_user_attr(FOLDER, folder)
             values = [f"{key}={value}" for key, value in trial.params.items()]
             pruner = OmegaConf.to_container(self.pruner) if self.pruner else None
-            where = json.dumps([str((self.folder / STUDY).absolute()), trial.number, pruner]).replace("'", "\\'")
-            jobs.append([*fixed, *values, f"hydra.sweep.subdir={folder}", f"++hydra.job.env_set.{TRIAL}='{where}'"])
+            where = quoted(json.dumps([str((self.folder / STUDY).absolute()), trial.number, pruner]))
+            jobs.append([*fixed, *values, f"hydra.sweep.subdir={folder}", f"++hydra.job.env_set.{TRIAL}={where}"])
         assert self.launcher is not None
         for trial, ended in zip(trials, self.launcher.launch(jobs, trials[0].number), strict=True):
             value = ended.return_value

@@ -20,7 +20,8 @@ from camexp.launching.ranks import CHILD
 
 GRACE = 10.0  # seconds for the others to end by themselves once one has failed
 PARENT = "CAMEXP_PARENT"
-FORWARDED = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
+# Ctrl-C; what schedulers and containers send before they kill; SLURM's --signal; submitit's warning
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2") if hasattr(signal, name))
 
 
 @dataclass
@@ -30,10 +31,12 @@ class Ended:
     Attributes:
         code: 0 if all of them did well; 128 more than a signal that stopped them.
         reason: what went wrong, as one sentence.
+        signum: the signal that came in the meantime, whatever they made of it; or 0.
     """
 
     code: int
     reason: str = ""
+    signum: int = 0
 
 
 @dataclass
@@ -74,7 +77,7 @@ def run_together(
         silent: keep what they print to themselves.
 
     >>> run_together([[sys.executable, "-c", "import sys; sys.exit('error: too bad')"]], [{}])
-    Ended(code=1, reason='too bad')
+    Ended(code=1, reason='too bad', signum=0)
     """
     watched: list[_Watched] = []
     stopped: list[int] = []
@@ -86,7 +89,7 @@ def run_together(
                 one.process.send_signal(signum)
 
     main = threading.current_thread() is threading.main_thread()
-    before = {one: signal.signal(one, forward) for one in FORWARDED} if main else {}
+    before = {one: signal.signal(one, forward) for one in SIGNALS} if main else {}
     readers = []
     try:
         for number, (command, environment) in enumerate(zip(commands, environments, strict=True)):
@@ -104,7 +107,7 @@ def run_together(
             echo = number == 0 and not silent
             readers.append(threading.Thread(target=_read, args=(process.stderr, one.lines, echo), daemon=True))
             readers[-1].start()
-        _wait(watched)
+        _wait(watched, stopped)
     finally:
         for one in watched:
             if one.process.poll() is None:
@@ -116,12 +119,17 @@ def run_together(
     for reader in readers:
         reader.join(GRACE)
     codes = [one.process.returncode for one in watched if not one.given_up]
-    obeyed = {0, *(128 + signum for signum in stopped), *(-signum for signum in stopped)}
-    if stopped and obeyed.issuperset(codes):
-        finished = codes.count(0) == len(watched)  # before the signal came to them
-        return Ended(0 if finished else 128 + stopped[0], f"stopped by {signal.Signals(stopped[0]).name}")
+    if stopped:
+        signum, handler = stopped[0], before.get(stopped[0])
+        if callable(handler) and handler is not signal.default_int_handler:
+            handler(signum, None)  # a cluster's launcher, which queues the job again
+        if _obeyed(stopped).issuperset(codes):
+            finished = codes.count(0) == len(watched)  # before the signal came to them
+            reason = f"stopped by {signal.Signals(signum).name}"
+            return Ended(0 if finished else 128 + signum, reason, signum)
     failures = sorted(failure for one in watched if (failure := one.failure()) is not None)
-    return Ended(1, failures[0][2]) if failures else Ended(0)
+    signum = stopped[0] if stopped else 0
+    return Ended(1, failures[0][2], signum) if failures else Ended(0, "", signum)
 
 
 def rank_environments(count: int) -> list[dict[str, str]]:
@@ -163,15 +171,20 @@ def end_with_parent() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _wait(watched: Sequence[_Watched]) -> None:
-    """Until all have ended; not much longer, once one of them has failed."""
+def _obeyed(stopped: Sequence[int]) -> set[int]:
+    """The codes with which processes end that these signals stopped."""
+    return {0, *(128 + signum for signum in stopped), *(-signum for signum in stopped)}
+
+
+def _wait(watched: Sequence[_Watched], stopped: Sequence[int]) -> None:
+    """Until all have ended; not much longer, once one of them has failed. Those that are saving are waited for."""
     deadline = float("inf")
     while None in [one.process.poll() for one in watched]:
         now = time.monotonic()
         for one in watched:
             if one.process.returncode is not None and one.ended is None:
                 one.ended = now
-                if one.process.returncode:
+                if one.process.returncode not in _obeyed(stopped):
                     deadline = min(deadline, now + GRACE)
         if now > deadline:
             return

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, open_dict, read_write
 
 from camexp.errors import UserError
 from camexp.files import lock
+from camexp.launching.arguments import quoted
 from camexp.launching.ranks import agreed_folder, follows
 
 LOCK = ".in_use"
@@ -144,7 +145,7 @@ class RunFolder(Callback):
         with read_write(config), open_dict(config):
             config.hydra.sweep.dir = str(folder)
             # each job composes its configuration anew
-            config.hydra.overrides.hydra.append("hydra.sweep.dir='" + str(folder).replace("'", "\\'") + "'")
+            config.hydra.overrides.hydra.append(f"hydra.sweep.dir={quoted(folder)}")
 
 
 def _require_new(folder: Path, config: DictConfig) -> None:

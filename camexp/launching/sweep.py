@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -15,12 +16,14 @@ from typing import Any
 
 from camexp.errors import UserError
 from camexp.files import lock, replacing, shown, write_json
+from camexp.launching.arguments import quoted
 from camexp.launching.ddp import best_accuracy
 from camexp.launching.processes import run_together
 from camexp.launching.ranks import CHILD
 from camexp.reporting.console import log
 
 FAILURE, DONE = "failure.txt", "done.json"
+SCRIPT = "CAMEXP_SCRIPT"  # in the environment: the script that sweeps, which a launcher's worker cannot know otherwise
 
 
 def sweep_arguments(arguments: Sequence[str]) -> list[str]:
@@ -41,9 +44,13 @@ def sweep_arguments(arguments: Sequence[str]) -> list[str]:
         folder = Path(match[2]).expanduser()
         if not folder.is_dir():
             raise UserError(f"sweep.resume={match[2]} is not a folder: give that of a sweep, outputs/sweeps/DATE/TIME")
+        if folder.absolute() != Path.cwd() and not any(folder.glob("*/.hydra")):
+            raise UserError(
+                f"sweep.resume={match[2]} holds no jobs: give the folder of a sweep, outputs/sweeps/DATE/TIME"
+            )
         if not any(one in ("-m", "--multirun") for one in arguments):
             raise UserError(f"sweep.resume={match[2]} needs -m and the same options as the sweep before")
-        result += ["hydra.sweep.dir='" + match[2].replace("'", "\\'") + "'", "resume=auto"]
+        result += [f"hydra.sweep.dir={quoted(folder)}", "resume=auto"]
     return result
 
 
@@ -90,8 +97,8 @@ def run_job() -> float:
     (folder / FAILURE).unlink(missing_ok=True)
     conf = next(Path(source.path) for source in hydra.runtime.config_sources if source.provider == "main")
     overrides = [one for one in hydra.overrides.task if not one.startswith("resume=")]
-    quoted = str(folder).replace("'", "\\'")
-    command = [sys.executable, str(conf.with_name(f"{hydra.job.name}.py")), *overrides]
+    script = os.environ.get(SCRIPT, str(conf.with_name("train.py")))
+    command = [sys.executable, script, *_config_flags(hydra), *overrides]
     side_by_side = "BasicLauncher" not in hydra.launcher._target_
     if _done(folder, overrides):
         log.info(f"job {hydra.job.num} is finished already")
@@ -100,20 +107,21 @@ def run_job() -> float:
         log.info(f"job {hydra.job.num}: {' '.join(overrides)}")
     with _share_of_machine(hydra) as environment:
         ended = run_together(
-            [[*command, "resume=auto", f"hydra.run.dir='{quoted}'"]],
+            [[*command, "resume=auto", f"hydra.run.dir={quoted(folder)}"]],
             [{CHILD: "job", **environment}],
             silent=side_by_side,
         )
-    if ended.code > 128:
-        log.info(f"sweep {ended.reason}: the same command with sweep.resume={shown(folder.parent)} goes on with it")
-        raise SystemExit(ended.code)
-    if ended.code:
+    if ended.code == 0:
+        write_json(folder / DONE, {"overrides": overrides})
+    elif ended.code < 128:
         with replacing(folder / FAILURE) as temporary:
             temporary.write_text(ended.reason + "\n", encoding="utf-8")
         log.error(f"job {hydra.job.num} failed: {ended.reason}")
-        return float("nan")
-    write_json(folder / DONE, {"overrides": overrides})
-    return best_accuracy(folder)
+    if ended.signum:  # whatever the job made of it: the sweep was asked to stop
+        name = signal.Signals(ended.signum).name
+        log.info(f"sweep stopped by {name}: the same command with sweep.resume={shown(folder.parent)} goes on with it")
+        raise SystemExit(128 + ended.signum)
+    return float("nan") if ended.code else best_accuracy(folder)
 
 
 def report(folder: Path) -> None:
@@ -134,6 +142,15 @@ def report(folder: Path) -> None:
             f"{len(failed)} of {len(jobs)} jobs failed: {'; '.join(failed)}. "
             f"The same command with sweep.resume={shown(folder)} runs them again, and nothing that is done"
         )
+
+
+def _config_flags(hydra: Any) -> list[str]:
+    """Where the sweep's own command found its configuration."""
+    flags = [] if hydra.job.config_name in (None, "train") else ["--config-name", str(hydra.job.config_name)]
+    for source in hydra.runtime.config_sources:
+        if source.provider == "command-line":
+            flags += ["--config-dir", str(source.path)]
+    return flags
 
 
 def _done(folder: Path, overrides: Sequence[str]) -> bool:

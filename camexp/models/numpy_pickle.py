@@ -72,7 +72,11 @@ class _Reader(pickle._Unpickler):  # type: ignore[name-defined]  # the one in C 
         state = self.stack.pop()
         self.stack[-1].__setstate__(state)
 
+    def refuse(self) -> None:
+        raise pickle.UnpicklingError("a bytearray")  # reserved at whatever length the file claims
+
     dispatch[pickle.BUILD[0]] = load_build
+    dispatch[pickle.BYTEARRAY8[0]] = refuse
 
 
 def read_numpy_dict(path: Path) -> dict[str, list[np.ndarray]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -90,14 +91,22 @@ class CAMInspector(pl.Callback):
 
     def state_dict(self) -> dict[str, Any]:
         return {
+            "watched": self._watched(),
             "steps": [step for step, _ in self.history],
             "maps": [torch.from_numpy(np.stack([panel.cam for panel in panels])) for _, panels in self.history],
             "panels": [[(p.class_name, p.probability, p.predicted) for p in panels] for _, panels in self.history],
         }
 
+    def _watched(self) -> str:
+        """Stands for the pictures and the classes."""
+        digest = hashlib.sha256(repr(self.labels).encode())
+        for picture in self.pictures:
+            digest.update(picture.tobytes())
+        return digest.hexdigest()
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         pictures = [picture for picture, row in zip(self.pictures, self.labels, strict=True) for _ in row]
-        if any(len(panels) != len(pictures) for panels in state_dict["panels"]):
+        if state_dict["watched"] != self._watched():
             return  # other images are watched now: their strip begins here
         self.history = [
             (step, [Panel(*parts) for parts in zip(pictures, maps.numpy(), *zip(*panels, strict=True), strict=True)])

@@ -11,10 +11,9 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
+from camexp.launching.processes import SIGNALS
 from camexp.reporting.console import log
 
-# Ctrl-C; what schedulers and containers send before they kill; SLURM's --signal
-SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
 EVERY = 10  # steps between the processes' agreements on a GPU, which an agreement makes wait
 
 

@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 
 from camexp.config import flat
 from camexp.data import ImageSet, Split
 from camexp.errors import UserError
 from camexp.files import replacing
 from camexp.launching.run_folder import traces
-from camexp.models.checkpoint import KEY, read_checkpoint
+from camexp.models import CAMClassifier
+from camexp.models.checkpoint import KEY, PREFIX, read_checkpoint
 from camexp.reporting.console import log
 from camexp.training.datamodule import CAMDataModule
 from camexp.training.position import Position
@@ -64,6 +66,12 @@ def find_resumed(options: Mapping[str, Any]) -> Resumed | None:
     if not traces(folder):
         return None
     path = newest_sound(folder / "checkpoints")
+    unreadable = [one.name for one in sorted((folder / "checkpoints").glob("[!.]*.ckpt"))]
+    if path is None and unreadable:  # they may be of another version, or the disk away: nothing is thrown away for that
+        raise UserError(
+            f"resume: none of {', '.join(unreadable[:4])} in {folder / 'checkpoints'} can be read: "
+            "remove them to begin again, or give another hydra.run.dir"
+        )
     if path is None:
         log.info(f"resume: {folder} holds no sound checkpoint: it begins again")
         return Resumed(None, written={})
@@ -160,6 +168,29 @@ def image_digest(images: ImageSet, split: Split) -> str:
             digest.update(f"{name}\0{images.classes[images.labels[place]]}\0".encode(errors="surrogateescape"))
         digest.update(b"\1")
     return digest.hexdigest()
+
+
+def require_same_trunk(resumed: Resumed, classifier: CAMClassifier) -> None:
+    """Make sure that the network was built as the run's own: what is frozen, and what its input is brought to, are
+    used before a checkpoint is restored.
+
+    Raises:
+        UserError: other weights, or another preprocessing, than the run had.
+    """
+    if resumed.path is None:
+        return
+    checkpoint = read_checkpoint(resumed.path, "resume", mmap=True)
+    before = checkpoint["state_dict"]
+    same = checkpoint[KEY]["preprocessing"] == classifier.preprocessing.to_dict() and all(
+        parameter.requires_grad or torch.equal(before[f"{PREFIX}{name}"], parameter.cpu())
+        for name, parameter in classifier.named_parameters()
+        if f"{PREFIX}{name}" in before
+    )
+    if not same:
+        raise UserError(
+            "resume: model.weights gives another network than the run was begun with: bring the file back that it was, "
+            "or start anew with another hydra.run.dir"
+        )
 
 
 def require_same_images(resumed: Resumed, digest: str, root: Path) -> None:

@@ -11,12 +11,13 @@ from typing import Any
 import pytorch_lightning as pl
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import Logger
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from camexp.cam.methods import Method, build_method
 from camexp.config import TRAIN, build, plain
 from camexp.data import ImageSet, Split, UnreadableImage, class_table, input_size, read_image
 from camexp.devices import device_type, world_size
-from camexp.errors import UserError
+from camexp.errors import UserError, reason
 from camexp.features import open_cache
 from camexp.files import shown
 from camexp.labels import as_typed
@@ -31,7 +32,7 @@ from camexp.training.module import CAMTraining
 from camexp.training.progress import TrainingProgress
 from camexp.training.pruning import Pruning
 from camexp.training.report import find_callback
-from camexp.training.resume import GoOn, Resumed, image_digest, require_same_images
+from camexp.training.resume import GoOn, Resumed, image_digest, require_same_images, require_same_trunk
 from camexp.training.trainer import build_trainer as lightning_trainer
 from camexp.training.trainer import total_steps
 
@@ -123,6 +124,7 @@ def build_trainer(
     )
     if resumed is not None:
         require_same_images(resumed, digest, datamodule.images.root)
+        require_same_trunk(resumed, classifier)
         checkpoints.position = resumed.position
         datamodule.start = resumed.position.epoch, resumed.position.batch
     callbacks: list[pl.Callback] = [
@@ -210,7 +212,12 @@ def fit(trainer: pl.Trainer, module: CAMTraining, datamodule: CAMDataModule, res
             log_text(trainer, "config", OmegaConf.to_yaml(OmegaConf.create(module.config)))
     path = resumed.path if resumed else None
     with find_callback(trainer, Checkpoints).interrupts:
-        trainer.fit(module, datamodule=datamodule, ckpt_path=None if path is None else str(path))
+        try:
+            trainer.fit(module, datamodule=datamodule, ckpt_path=None if path is None else str(path))
+        except SystemExit:  # so Lightning ends at a second Ctrl-C
+            raise KeyboardInterrupt from None
+        except MisconfigurationException as error:  # as when max_epochs lies before the checkpoint
+            raise UserError(f"trainer: {reason(error)}") from error
 
 
 def _ends(names: list[str]) -> list[str]:

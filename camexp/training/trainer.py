@@ -21,6 +21,12 @@ OURS = frozenset(
 )
 
 
+# these change what a step or an epoch is, which checkpoints count in
+REFUSED = frozenset(
+    "accumulate_grad_batches limit_train_batches overfit_batches reload_dataloaders_every_n_epochs".split()  # noqa: SIM905
+)
+
+
 class CheckpointFiles(TorchCheckpointIO):
     """Checkpoints as torch writes them, read without executing what they hold."""
 
@@ -39,9 +45,19 @@ class StopAfter(pl.Callback):
 
     def __init__(self, total_steps: int):
         self.total_steps = total_steps
+        self.ended_early_of = 0  # so many steps, because another callback stopped the run
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        trainer.should_stop = trainer.global_step >= self.total_steps
+        trainer.should_stop = trainer.global_step >= self.total_steps or self.ended_early_of == self.total_steps
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.ended_early_of = self.total_steps if trainer.global_step < self.total_steps else 0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"ended_early_of": self.ended_early_of}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.ended_early_of = state_dict["ended_early_of"]
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
         if trainer.global_step >= self.total_steps:
@@ -82,6 +98,11 @@ def build_trainer(
     every = options["check_every_n_steps"]
     steps = total_steps(options, steps_per_epoch)
     extra = {key: value for key, value in options.items() if key not in OURS}
+    if refused := sorted(extra.keys() & REFUSED):
+        raise UserError(
+            f"trainer.{refused[0]}={extra[refused[0]]} is not supported: a step is a batch here, and an epoch "
+            "all images; choose batch_size, trainer.max_steps or dataset.classes"
+        )
     across_epochs = every is not None and every < steps_per_epoch
     settings: dict[str, Any] = dict(
         **devices,

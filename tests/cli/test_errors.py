@@ -54,6 +54,7 @@ TRAIN = [
     ("x=[", "x=[ cannot be read as OPTION=VALUE"),
     ("trainer.gpus=-1", "trainer.gpus=-1 is not a number of GPUs"),
     ("+trainer.nonsense=1", "trainer: "),
+    ("+trainer.accumulate_grad_batches=4", "trainer.accumulate_grad_batches=4 is not supported"),
     ("dataset.classes=1.5", "dataset.classes=1.5"),
     ("inspect.label=[1.5]", "inspect.label=1.5 is not a class"),
     ("transform.train=yes", "transform.train=yes is not a transform"),

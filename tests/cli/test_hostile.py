@@ -99,6 +99,20 @@ def test_resuming_executes_nothing(script, trained, tmp_path, marker):
 
 
 @pytest.mark.slow
+def test_a_checkpoint_cannot_name_what_is_called(script, trained, tmp_path, marker):
+    state = torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)
+    for dataset in (
+        {"_target_": "os.makedirs", "name": str(marker)},
+        {**state["camexp"]["config"]["dataset"], "root": {"_target_": "os.makedirs", "name": str(marker)}},
+    ):
+        state["camexp"]["config"]["dataset"] = {"classes": None, "check": False, "max_skipped": 0, **dataset}
+        torch.save(state, tmp_path / "foreign.ckpt")
+        done = script("evaluate.py", "ckpt=foreign.ckpt", "gpus=0")
+        assert done.code == 1 and "is none of camexp's own" in done.err and done.err.count("\n") == 1
+    assert not marker.exists()
+
+
+@pytest.mark.slow
 def test_checkpoints_that_do_not_belong(script, trained, tmp_path, colours):
     def sentence(name, *arguments):
         done = script(name, *arguments)

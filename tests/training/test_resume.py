@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import json
 import os
 import random
 import signal
@@ -122,6 +123,38 @@ def test_any_interruption_leaves_no_trace(run, tmp_path, options):
     assert stumbled == len(stumbles)
     require_same(tmp_path / "whole", tmp_path / "parts")
     assert "finished already" in run("parts", *at("parts")).out
+
+
+@pytest.mark.slow
+def test_a_run_that_stopped_early_stays_stopped(run, tmp_path):
+    options = ("callbacks=early_stopping", "callbacks.early_stopping.patience=1", "optimizer.lr=1e-9")
+    assert run("run", *options).code == 0
+    summary = tmp_path / "run/summary.json"
+    steps = json.loads(summary.read_text())["steps"]
+    assert steps < 12
+    summary.unlink()  # it was killed before it could write this
+    done = run("run", *options)
+    assert done.code == 0 and json.loads(summary.read_text())["steps"] == steps, done.err
+
+
+@pytest.mark.slow
+def test_another_network_in_the_same_file_is_refused(run, tmp_path):
+    options = ("model.freeze=trunk", "model.weights=w.safetensors", "features.cache=off")
+    save_file(build_trunk("vgg11", 1 / 16).features.state_dict(), tmp_path / "w.safetensors")
+    assert run("run", *options, "trainer.max_epochs=1").code == 0
+    save_file(build_trunk("vgg11", 1 / 16).features.state_dict(), tmp_path / "w.safetensors")
+    done = run("run", *options, "trainer.max_epochs=2")
+    assert done.code == 1 and "model.weights gives another network" in done.err and done.err.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_nothing_is_thrown_away_where_no_checkpoint_can_be_read(run, tmp_path):
+    assert run("run", "trainer.max_epochs=1").code == 0
+    for path in (tmp_path / "run/checkpoints").glob("*.ckpt"):
+        path.write_bytes(b"of another version")
+    done = run("run", "trainer.max_epochs=2")
+    assert done.code == 1 and "remove them to begin again" in done.err
+    assert (tmp_path / "run/metrics.csv").exists() and (tmp_path / "run/summary.json").exists()
 
 
 def test_positions():
