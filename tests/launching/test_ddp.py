@@ -52,7 +52,7 @@ def test_the_same_curve_with_one_and_two_processes(train, tmp_path):
         assert one == pytest.approx(two, rel=1e-4, abs=1e-5, nan_ok=True)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_an_odd_image_counts_once(train, tmp_path, colours):
     """17 images in batches of 4 leave one, which only one of the processes has."""
     (colours / "red" / "red_7.png").unlink()
@@ -76,7 +76,7 @@ def test_one_process_fails_and_one_message_tells(train, monkeypatch):
     assert "Traceback" not in done.err
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_processes_stop_and_go_on(train, colours, tmp_path):
     arguments = ("dataset=imagefolder", f"dataset.root={colours}", *TINY, *OPTIONS, "trainer=ddp_cpu", "resume=auto")
     assert train("trainer=ddp_cpu", "trainer.max_epochs=60", "hydra.run.dir=whole").code == 0
@@ -101,7 +101,7 @@ def test_two_processes_stop_and_go_on(train, colours, tmp_path):
         assert one == pytest.approx(other, rel=1e-3, abs=1e-4, nan_ok=True)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_torchrun_starts_the_processes(colours, tmp_path):
     command = [
         sys.executable,

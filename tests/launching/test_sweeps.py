@@ -107,7 +107,7 @@ def test_ddp_inside_a_multirun(options, tmp_path):
     assert hparams(tmp_path / "sweep", "seed") == [0, 1]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_optuna_goes_on_and_prunes(options, tmp_path):
     pytest.importorskip("optuna")
     search = (*options, "trainer.max_epochs=40", "hydra/sweeper=optuna", "hydra.sweeper.n_trials=2",

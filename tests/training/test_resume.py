@@ -94,7 +94,9 @@ def require_same(one: Path, other: Path) -> None:
         ("model.freeze=none", "transform=augment"),
         ("model.freeze=none", "transform=augment", "num_workers=2"),
         ("model.freeze=trunk", "model.weights=w.safetensors", "transform=flip", "features.cache=FEATURES"),
-        ("model.freeze=none", "trainer.max_steps=11", "trainer.check_every_n_steps=100"),
+        pytest.param(
+            ("model.freeze=none", "trainer.max_steps=11", "trainer.check_every_n_steps=100"), marks=pytest.mark.long
+        ),
     ],
     ids=["plain", "workers", "features", "checks-at-epoch-ends"],
 )
