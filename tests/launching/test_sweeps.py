@@ -149,7 +149,7 @@ def test_pruning_asks_the_study(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("launch", ["cores", "local", "ray"])
+@pytest.mark.parametrize("launch", ["cores", pytest.param("local", marks=pytest.mark.long), "ray"])
 def test_launchers(options, tmp_path, launch):
     pytest.importorskip({"cores": "joblib", "local": "submitit", "ray": "ray"}[launch])
     pytest.importorskip(

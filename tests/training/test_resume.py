@@ -92,7 +92,7 @@ def require_same(one: Path, other: Path) -> None:
     "options",
     [
         ("model.freeze=none", "transform=augment"),
-        ("model.freeze=none", "transform=augment", "num_workers=2"),
+        pytest.param(("model.freeze=none", "transform=augment", "num_workers=2"), marks=pytest.mark.long),
         ("model.freeze=trunk", "model.weights=w.safetensors", "transform=flip", "features.cache=FEATURES"),
         pytest.param(
             ("model.freeze=none", "trainer.max_steps=11", "trainer.check_every_n_steps=100"), marks=pytest.mark.long
