@@ -165,7 +165,7 @@ def test_a_full_disk_keeps_what_was_there(colours, tmp_path):
     assert freed.returncode == 0 and "after step 2" in freed.stdout, freed.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_runs_started_at_once(colours, tmp_path):
     """In one second, into the same named folder and into folders of their own."""
     command = [sys.executable, str(ROOT / "train.py"), "dataset=imagefolder", f"dataset.root={colours}", *TINY,
