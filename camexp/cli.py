@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
-from camexp.errors import UserError, nearest
+from camexp.errors import Interrupted, UserError, nearest
 from camexp.launching.arguments import quoted
 from camexp.launching.processes import end_with_parent
 from camexp.launching.sweep import SCRIPT, register_plugins, sweep_arguments
@@ -131,10 +131,10 @@ def run(main: Callable[[], Any]) -> None:
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         sys.exit(130)
+    except Interrupted as stop:
+        log.info(sentence(stop))
+        sys.exit(128 + stop.signum)
     except Exception as error:
-        if hasattr(error, "signum"):  # asked to stop, and all is saved
-            log.info(sentence(error))
-            sys.exit(128 + error.signum)
         if debug:
             raise
         fail(sentence(error), error)
@@ -172,7 +172,7 @@ def sentence(error: BaseException) -> str:
     if "Original Traceback" in text:  # a data loader's process wraps its error in its traceback
         text = text.rstrip().splitlines()[-1].split(": ", 1)[-1]
     text = " ".join(text.split())
-    if isinstance(error, UserError) or hasattr(error, "signum"):
+    if isinstance(error, (UserError, Interrupted)):
         return text
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename} cannot be read or written ({error.strerror}): give another path, or mend this one"

@@ -14,8 +14,8 @@ from typing import Any
 
 from camexp.errors import UserError
 from camexp.files import save_png, shown, write_csv
+from camexp.launching.run_folder import FAILURE, SUMMARY
 
-SUMMARY, FAILURE = "summary.json", "failure.txt"
 METRICS = ("val/accuracy", "val/loss", "val/pointing", "train/loss")
 SAME = ("run_dir", "resume", "debug")  # differ, and tell nothing
 

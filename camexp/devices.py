@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 
 from camexp.errors import UserError
+from camexp.launching.processes import available_cores
 
 Gpus = int | Sequence[int] | None
 
@@ -77,5 +77,5 @@ def _are_indices(gpus: Any) -> bool:
 
 def default_workers(world_size: int = 1) -> int:
     """Decoding processes for each training process: a GPU waits for many, a CPU trains on its cores itself."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = available_cores()
     return min(8, max(1, cores // world_size - 1)) if torch.cuda.is_available() else min(2, cores // 2)

@@ -1,4 +1,4 @@
-"""The one kind of error that is the user's to mend."""
+"""The kinds of error that are told in a sentence: the user's to mend, and a stop that was asked for."""
 
 from __future__ import annotations
 
@@ -12,6 +12,18 @@ class UserError(ValueError):
     The sentence names the option, what came, what was expected and the way out; the scripts print it
     alone and end with exit code 1 (``debug=true`` shows the traceback too).
     """
+
+
+class Interrupted(Exception):
+    """A run that stopped because it was asked to, with all it did saved.
+
+    Attributes:
+        signum: the signal; the exit code is 128 more, as shells have it.
+    """
+
+    def __init__(self, message: str, signum: int):
+        super().__init__(message)
+        self.signum = signum
 
 
 def nearest(word: str, known: Iterable[str], n: int = 3) -> str:

@@ -11,6 +11,7 @@ from camexp.errors import UserError
 from camexp.launching.arguments import quoted
 from camexp.launching.processes import own_command, rank_environments, run_together
 from camexp.launching.ranks import world
+from camexp.launching.run_folder import SUMMARY
 
 
 def processes_to_start(devices: Mapping[str, Any]) -> int:
@@ -48,6 +49,6 @@ def train_together(options: Mapping[str, Any], count: int) -> float:
 
 def best_accuracy(folder: Path) -> float:
     """Of the finished run in a folder; NaN where there is none, as after ``command=classes``."""
-    if not (folder / "summary.json").is_file():
+    if not (folder / SUMMARY).is_file():
         return float("nan")
-    return float(json.loads((folder / "summary.json").read_text(encoding="utf-8"))["best"]["val/accuracy"])
+    return float(json.loads((folder / SUMMARY).read_text(encoding="utf-8"))["best"]["val/accuracy"])

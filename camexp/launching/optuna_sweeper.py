@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from camexp.errors import UserError
 from camexp.launching.arguments import quoted
+from camexp.launching.run_folder import SUMMARY
 from camexp.launching.trials import FOLDER, STUDY, TRIAL, open_study, optuna_or_error
 from camexp.reporting.console import log
 
@@ -94,7 +95,7 @@ class OptunaSweeper(Sweeper):
         assert self.launcher is not None
         for trial, ended in zip(trials, self.launcher.launch(jobs, trials[0].number), strict=True):
             value = ended.return_value
-            summary = self.folder / trial.user_attrs[FOLDER] / "summary.json"
+            summary = self.folder / trial.user_attrs[FOLDER] / SUMMARY
             if not isinstance(value, float) or math.isnan(value):
                 study.tell(trial, state=state.FAIL)
             elif json.loads(summary.read_text(encoding="utf-8")).get("pruned"):

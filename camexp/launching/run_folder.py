@@ -15,7 +15,7 @@ from camexp.files import lock
 from camexp.launching.arguments import quoted
 from camexp.launching.ranks import agreed_folder, follows
 
-LOCK = ".in_use"
+LOCK, SUMMARY, FAILURE = ".in_use", "summary.json", "failure.txt"  # in use; came to its end; and why it did not
 TRACES = ("checkpoints", "metrics.csv", "cams")
 _held: dict[Path, BinaryIO] = {}
 

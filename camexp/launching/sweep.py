@@ -18,11 +18,12 @@ from camexp.errors import UserError
 from camexp.files import lock, replacing, shown, write_json
 from camexp.launching.arguments import quoted
 from camexp.launching.ddp import best_accuracy
-from camexp.launching.processes import run_together
+from camexp.launching.processes import available_cores, run_together
 from camexp.launching.ranks import CHILD
+from camexp.launching.run_folder import FAILURE, SUMMARY
 from camexp.reporting.console import log
 
-FAILURE, DONE = "failure.txt", "done.json"
+DONE = "done.json"
 SCRIPT = "CAMEXP_SCRIPT"  # in the environment: the script that sweeps, which a launcher's worker cannot know otherwise
 
 
@@ -32,8 +33,8 @@ def sweep_arguments(arguments: Sequence[str]) -> list[str]:
     Raises:
         UserError: no such folder, or no sweep.
 
-    >>> sweep_arguments(["-m", "sweep.resume=.", "seed=1,2"])
-    ['-m', "hydra.sweep.dir='.'", 'resume=auto', 'seed=1,2']
+    >>> sweep_arguments(["-m", "seed=1,2"])
+    ['-m', 'seed=1,2']
     """
     result: list[str] = []
     for argument in arguments:
@@ -41,15 +42,12 @@ def sweep_arguments(arguments: Sequence[str]) -> list[str]:
         if not match:
             result.append(argument)
             continue
-        folder = Path(match[2]).expanduser()
-        if not folder.is_dir():
-            raise UserError(f"sweep.resume={match[2]} is not a folder: give that of a sweep, outputs/sweeps/DATE/TIME")
-        if folder.absolute() != Path.cwd() and not any(folder.glob("*/.hydra")):
-            raise UserError(
-                f"sweep.resume={match[2]} holds no jobs: give the folder of a sweep, outputs/sweeps/DATE/TIME"
-            )
         if not any(one in ("-m", "--multirun") for one in arguments):
             raise UserError(f"sweep.resume={match[2]} needs -m and the same options as the sweep before")
+        folder = Path(match[2]).expanduser()
+        if not any(folder.glob("*/.hydra")):
+            kind = "holds no jobs" if folder.is_dir() else "is not a folder"
+            raise UserError(f"sweep.resume={match[2]} {kind}: give the folder of a sweep, outputs/sweeps/DATE/TIME")
         result += [f"hydra.sweep.dir={quoted(folder)}", "resume=auto"]
     return result
 
@@ -157,7 +155,7 @@ def _done(folder: Path, overrides: Sequence[str]) -> bool:
     """Whether this very job came to its end before: another one, in a folder of the same name, asks again."""
     try:
         before = json.loads((folder / DONE).read_text(encoding="utf-8"))["overrides"]
-        return before == list(overrides) and (folder / "summary.json").is_file()
+        return before == list(overrides) and (folder / SUMMARY).is_file()
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
@@ -168,7 +166,7 @@ def _share_of_machine(hydra: Any) -> Iterator[dict[str, str]]:
     if "joblib" not in hydra.launcher._target_.lower():
         yield {}
         return
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = available_cores()
     count = hydra.launcher.n_jobs if hydra.launcher.n_jobs > 0 else cores
     share = {} if "OMP_NUM_THREADS" in os.environ else {"OMP_NUM_THREADS": str(max(1, cores // count))}
     # counted without torch, which takes seconds to import

@@ -11,22 +11,11 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
+from camexp.errors import Interrupted
 from camexp.launching.processes import SIGNALS
 from camexp.reporting.console import log
 
 EVERY = 10  # steps between the processes' agreements on a GPU, which an agreement makes wait
-
-
-class Interrupted(Exception):
-    """A run that stopped because it was asked to, with all it did saved.
-
-    Attributes:
-        signum: the signal; the exit code is 128 more, as shells have it.
-    """
-
-    def __init__(self, message: str, signum: int):
-        super().__init__(message)
-        self.signum = signum
 
 
 class Interrupts:

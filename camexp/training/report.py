@@ -15,6 +15,7 @@ from camexp.cam.maps import upsample
 from camexp.config import flat
 from camexp.evaluation import PointingGame
 from camexp.files import shown, write_json
+from camexp.launching.run_folder import SUMMARY
 from camexp.reporting.console import log
 from camexp.training.checkpoints import Checkpoints
 from camexp.training.datamodule import CAMDataModule
@@ -58,7 +59,7 @@ def report(trainer: pl.Trainer, module: CAMTraining, datamodule: CAMDataModule, 
         "versions": versions(),
         "git_commit": git_commit(Path(__file__).parent),
     }
-    write_json(Path(options["run_dir"]) / "summary.json", summary)
+    write_json(Path(options["run_dir"]) / SUMMARY, summary)
     log_final(trainer, flat(options), {f"final/{key}": value for key, value in final.items()})
     image = datamodule.images.paths[datamodule.split.val[0]]
     predict = Path(sys.argv[0]).with_name("predict.py")

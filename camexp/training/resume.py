@@ -18,14 +18,13 @@ from camexp.config import flat
 from camexp.data import ImageSet, Split
 from camexp.errors import UserError
 from camexp.files import replacing
-from camexp.launching.run_folder import traces
+from camexp.launching.run_folder import SUMMARY, traces
 from camexp.models import CAMClassifier
 from camexp.models.checkpoint import KEY, PREFIX, read_checkpoint
 from camexp.reporting.console import log
 from camexp.training.datamodule import CAMDataModule
 from camexp.training.position import Position
 
-SUMMARY = "summary.json"
 # Options without which the numbers are the same, or which may change on purpose in the middle of a run.
 FREE = (
     "run_dir", "resume", "debug", "command", "num_workers", "model.weights", "dataset.root", "dataset.download",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -62,16 +61,22 @@ def _fill(folder: Path, seed: int) -> None:
         store.write(f"{number:04d}", tensors[number])
 
 
+def _fill_for_ever(folder: Path) -> None:
+    while True:
+        _fill(folder, 0)
+
+
 def test_processes_fill_one_store_at_once_and_a_killed_one_leaves_no_wrong_entry(store):
     context = multiprocessing.get_context("fork")
-    processes = [context.Process(target=_fill, args=(store.folder, seed)) for seed in range(4)]
-    for process in processes:
+    killed = context.Process(target=_fill_for_ever, args=(store.folder,))
+    others = [context.Process(target=_fill, args=(store.folder, seed)) for seed in (1, 2, 3)]
+    for process in (killed, *others):
         process.start()
-    time.sleep(0.05)
-    os.kill(processes[0].pid, signal.SIGKILL)
-    for process in processes:
+    for process in others:
         process.join()
-    assert [process.exitcode for process in processes[1:]] == [0, 0, 0]
+    killed.kill()  # in the middle of its work, which has no end
+    killed.join()
+    assert killed.exitcode == -signal.SIGKILL and [process.exitcode for process in others] == [0, 0, 0]
     tensors = torch.randn(40, 8, 8, 16, generator=torch.Generator().manual_seed(0))
     assert all(torch.equal(store.read(f"{number:04d}"), tensors[number]) for number in range(40))
 

@@ -173,6 +173,7 @@ def test_launchers(options, tmp_path, launch):
     [
         (("-m", "seed=1,2", "sweep.resume=nowhere"), "sweep.resume=nowhere is not a folder"),
         (("sweep.resume=.",), "needs -m"),
+        (("-m", "seed=1,2", "sweep.resume=."), "sweep.resume=. holds no jobs"),
         (("-m", "hydra/sweeper=optuna", "seed=1"), "no option is given a space to search"),
         (("-m", "seed=1,2", "launch=moon"), "launch=moon is not a choice"),
     ],
