@@ -38,13 +38,15 @@ COMMANDS = [
 ]
 
 
-@pytest.mark.parametrize("command", [command for command in COMMANDS if "--help" not in command])
+@pytest.mark.parametrize(
+    "command", [command for command in COMMANDS if "--help" not in command and "sweep.resume" not in command]
+)
 def test_train_commands_compose(command, script, colours, tmp_path, monkeypatch):
-    """Every training command of the README is understood: it gets as far as its data."""
+    """Every training command of the README is understood: it gets as far as its data (test_sweeps.py resumes one)."""
     arguments = [
         one
         for one in command.split()[2:]
-        if not one.startswith(("dataset.root", "dataset.download", "inspect", "trainer.gpus", "sweep.resume"))
+        if not one.startswith(("dataset.root", "dataset.download", "inspect", "trainer.gpus"))
     ]
     if "dataset=caltech256" in arguments:
         arguments[arguments.index("dataset=caltech256")] = "dataset=imagefolder"
