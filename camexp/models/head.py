@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from camexp.models.convolution import convolve
+
 
 class CAMHead(nn.Module):
     """3×3 convolution, ReLU, global average pooling, dropout, linear (Zhou et al., CVPR 2016, section 2).
@@ -55,7 +57,7 @@ class CAMHead(nn.Module):
 
     def activations(self, features: Tensor) -> Tensor:
         """The activations that the maps weigh: ``(B, in_channels, h, w)`` to ``(B, channels, h, w)``."""
-        return self.activation(self.conv_cam(features))
+        return self.activation(convolve(self.conv_cam, features))
 
     def forward(self, activations: Tensor) -> Tensor:
         """Logits ``(B, C)`` of activations ``(B, channels, h, w)``."""

@@ -1,0 +1,42 @@
+"""The quick gradient is the gradient."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from camexp.models.convolution import CHUNK, convolve
+
+
+@pytest.mark.parametrize("count", [1, CHUNK, CHUNK + 3])
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_gradients_are_those_of_float64(count, memory_format):
+    torch.manual_seed(0)
+    layer = nn.Conv2d(6, 10, 3, padding=1).to(memory_format=memory_format)
+    exact = copy.deepcopy(layer).double()
+    features = torch.randn(count, 6, 5, 7).to(memory_format=memory_format)
+    weights = torch.randn(count, 10, 5, 7)
+    (convolve(layer, features).relu() * weights).sum().backward()
+    (exact(features.double()).relu() * weights.double()).sum().backward()
+    for ours, reference in zip(layer.parameters(), exact.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad.double(), reference.grad, rtol=1e-5, atol=1e-5)
+
+
+def test_it_is_used_where_it_holds_and_nowhere_else():
+    layer, features = nn.Conv2d(3, 4, 3, padding=1), torch.randn(2, 3, 5, 5)
+    assert "OfFixedFeatures" in type(convolve(layer, features).grad_fn).__name__
+    through = convolve(layer, features.requires_grad_())
+    through.sum().backward()
+    assert features.grad is not None, "a trunk that trains gets its gradient"
+    with torch.autocast("cpu", torch.bfloat16):
+        assert convolve(layer, features.detach()).dtype == torch.bfloat16
+    with torch.no_grad():
+        assert convolve(layer, features.detach()).grad_fn is None
+
+
+def test_a_frozen_head_gets_no_gradient():
+    layer, features = nn.Conv2d(3, 4, 3, padding=1).requires_grad_(False), torch.randn(2, 3, 5, 5)
+    assert not convolve(layer, features).requires_grad
