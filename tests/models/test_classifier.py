@@ -126,6 +126,22 @@ def test_frozen_batch_norm_does_not_move():
             assert torch.equal(value, before[key]) == is_frozen
 
 
+@pytest.mark.parametrize("size", [(224, 224), (100, 130), (32, 48)])
+@pytest.mark.parametrize("count", [0, 1, 5])
+def test_a_batch_in_parts_is_the_batch(size, count):
+    torch.manual_seed(0)
+    model = CAMClassifier("vgg11_bn", ["a", "b"], Preprocessing(size), width=1 / 16).eval()
+    images = torch.randn(count, 3, *size)
+    with torch.no_grad():
+        torch.testing.assert_close(model.trunk_features(images), model.trunk(images), rtol=1e-4, atol=1e-5)
+    model.train()  # nothing is frozen: a batch norm sees the batch as a whole
+    if count > 1:
+        seen = []
+        model.trunk.register_forward_hook(lambda _, given, __: seen.append(len(given[0])))
+        model.trunk_features(images)
+        assert seen == [count]
+
+
 def test_head_starts_from_a_truncated_normal_and_its_penalty_is_half_the_square():
     torch.manual_seed(0)
     head = CAMHead(64, 10, channels=64, l2=0.01)
