@@ -139,7 +139,7 @@ def test_checkpoints_that_do_not_belong(script, trained, tmp_path, colours):
     assert "cannot be" in sentence("predict.py", ckpt, f"input={colours}", "output=/proc/camexp", "gpus=0")
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the limit stands in for a full disk")
 def test_a_full_disk_keeps_what_was_there(colours, tmp_path):
     """No file may grow beyond a limit that the second checkpoint, with its optimizer's state, would pass."""

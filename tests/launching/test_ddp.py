@@ -52,7 +52,7 @@ def test_the_same_curve_with_one_and_two_processes(train, tmp_path):
         assert one == pytest.approx(two, rel=1e-4, abs=1e-5, nan_ok=True)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_an_odd_image_counts_once(train, tmp_path, colours):
     """17 images in batches of 4 leave one, which only one of the processes has."""
     (colours / "red" / "red_7.png").unlink()
