@@ -1,7 +1,8 @@
 """The head's convolution on features that are fixed: the same numbers, with a quicker gradient on a CPU.
 
 With a frozen trunk, training is this one layer's work. The gradient of its weights is a product of two matrices, for
-which a CPU reaches nearly its full speed; the convolution library's own way to it reached half (benchmarks/RESULTS.md).
+which a CPU reaches nearly its full speed; the convolution library's own way to it takes a third to a half longer
+(benchmarks/RESULTS.md).
 """
 
 from __future__ import annotations
