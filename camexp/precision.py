@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -10,19 +11,24 @@ import torch
 
 # Lightning's names; the short ones are its own synonyms
 PRECISIONS = ("auto", "32-true", "32", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true", "64", "bf16", "16")
-_MIXED = {"bf16-mixed": torch.bfloat16, "bf16": torch.bfloat16, "16-mixed": torch.float16, "16": torch.float16}
+_SYNONYMS = {"32": "32-true", "64": "64-true", "bf16": "bf16-mixed", "16": "16-mixed"}
+_MIXED = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+_TRUE = {"bf16-true": torch.bfloat16, "16-true": torch.float16, "64-true": torch.float64}
+NATIVE = "CAMEXP_NATIVE_BF16"  # in the environment: yes or no, so that any machine can test both meanings of auto
 
 
 def has_native_bf16(device: str | torch.device) -> bool:
     """Whether the device multiplies bfloat16 itself, rather than by way of float32, which is slower.
 
     Args:
-        device: ``cpu`` or a GPU.
+        device: ``cpu`` or a GPU; a CPU may be overruled by ``CAMEXP_NATIVE_BF16=yes`` or ``no`` in the environment.
 
     >>> has_native_bf16("meta")
     False
     """
     kind = torch.device(device).type
+    if kind == "cpu" and os.environ.get(NATIVE) in ("yes", "no"):
+        return os.environ[NATIVE] == "yes"
     if kind == "cuda":
         return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
     # torch 2.6 knows avx512_bf16 and AMX; a processor it cannot ask counts as one without
@@ -31,18 +37,30 @@ def has_native_bf16(device: str | torch.device) -> bool:
 
 
 def resolve_precision(precision: str | int, device: str | torch.device) -> str:
-    """``auto`` as Lightning's name for this device; any other value as it is.
+    """What is computed in, by Lightning's full name: ``auto`` resolved for this device, synonyms written out.
+
+    Float16 is no choice for mixed precision on a CPU: as in Lightning, ``16-mixed`` means ``bf16-mixed`` there.
 
     Args:
         precision: one of ``PRECISIONS``.
         device: ``cpu``, ``cuda``, ``mps`` …
 
-    >>> resolve_precision("auto", "mps"), resolve_precision("bf16-mixed", "cpu"), resolve_precision(32, "cpu")
-    ('32-true', 'bf16-mixed', '32')
+    >>> resolve_precision("auto", "mps"), resolve_precision("bf16", "cpu"), resolve_precision(32, "cpu")
+    ('32-true', 'bf16-mixed', '32-true')
     """
-    if precision != "auto":
-        return str(precision)
-    return "bf16-mixed" if has_native_bf16(device) else "32-true"
+    if precision == "auto":
+        return "bf16-mixed" if has_native_bf16(device) else "32-true"
+    name = _SYNONYMS.get(str(precision), str(precision))
+    return "bf16-mixed" if name == "16-mixed" and torch.device(device).type == "cpu" else name
+
+
+def parameter_dtype(precision: str) -> torch.dtype:
+    """In what the weights are kept at a (resolved) precision.
+
+    >>> parameter_dtype("bf16-true"), parameter_dtype("bf16-mixed")
+    (torch.bfloat16, torch.float32)
+    """
+    return _TRUE.get(precision, torch.float32)
 
 
 def autocast(precision: str, device: str | torch.device) -> AbstractContextManager[Any]:

@@ -7,7 +7,7 @@ import torch
 
 from camexp.cam.maps import class_activation_maps
 from camexp.models import CAMClassifier, Preprocessing
-from camexp.precision import has_native_bf16, resolve_precision
+from camexp.precision import NATIVE, has_native_bf16, resolve_precision
 
 
 @pytest.fixture
@@ -25,11 +25,20 @@ def test_auto_follows_the_device(monkeypatch):
 
 
 def test_a_processor_is_asked_itself(monkeypatch):
+    monkeypatch.delenv(NATIVE, raising=False)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True, raising=False)
     assert has_native_bf16("cpu")
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False, raising=False)
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False, raising=False)
     assert not has_native_bf16("cpu") and not has_native_bf16("mps")
+    monkeypatch.setenv(NATIVE, "yes")
+    assert has_native_bf16("cpu") and not has_native_bf16("mps")
+
+
+def test_names_are_written_out_and_float16_gives_way_on_a_cpu():
+    for name, full in (("32", "32-true"), ("64", "64-true"), ("bf16", "bf16-mixed"), ("16-mixed", "bf16-mixed")):
+        assert resolve_precision(name, "cpu") == full
+    assert resolve_precision("16", "cuda") == resolve_precision("16-mixed", "cuda") == "16-mixed"
 
 
 def test_half_precision_stays_inside(model):

@@ -39,12 +39,13 @@ def class_activation_maps(activations: Tensor, weights: Tensor, labels: Tensor |
             "activations (B, D, h, w) and weights (C, D) are expected, "
             f"got {tuple(activations.shape)} and {tuple(weights.shape)}"
         )
-    activations, weights = activations.float(), weights.float()
-    if labels is None:
-        return torch.einsum("cd,bdhw->bchw", weights, activations)
-    if labels.ndim != 2 or labels.shape[0] != activations.shape[0]:
+    if labels is not None and (labels.ndim != 2 or labels.shape[0] != activations.shape[0]):
         raise ValueError(f"labels (B, K) with B = {activations.shape[0]} are expected, got {tuple(labels.shape)}")
-    return torch.einsum("bkd,bdhw->bkhw", weights[labels], activations)
+    activations, weights = activations.float(), weights.float()
+    with torch.autocast(activations.device.type, enabled=False):  # maps are float32 wherever they are made
+        if labels is None:
+            return torch.einsum("cd,bdhw->bchw", weights, activations)
+        return torch.einsum("bkd,bdhw->bkhw", weights[labels], activations)
 
 
 def upsample(maps: Tensor, size: tuple[int, int]) -> Tensor:
@@ -62,7 +63,8 @@ def upsample(maps: Tensor, size: tuple[int, int]) -> Tensor:
     """
     # as two matrix products: the same weights as F.interpolate's, a quarter of its time for many maps
     rows, columns = (_linear_weights(have, want, maps) for have, want in zip(maps.shape[-2:], size, strict=True))
-    return rows @ (maps @ columns.mT)
+    with torch.autocast(maps.device.type, enabled=False):
+        return rows @ (maps @ columns.mT)
 
 
 def _linear_weights(have: int, want: int, like: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from camexp.data.transforms import Flip, Transform
@@ -15,7 +16,7 @@ from camexp.errors import UserError
 from camexp.features.identity import describe_trunk, key
 from camexp.features.store import FeatureStore, make_room
 from camexp.files import shown
-from camexp.models.classifier import CAMClassifier
+from camexp.models.classifier import CAMClassifier, images_at_once
 from camexp.reporting.console import log
 
 if TYPE_CHECKING:
@@ -72,32 +73,38 @@ class FeatureCache:
 
     @torch.no_grad()
     def complete(self, batch: Batch, classifier: CAMClassifier) -> Tensor:
-        """The trunk's output ``(B, D, h, w)`` for a batch: what is stored as it was read, the rest computed, and
-        stored."""
-        parts = []
+        """The trunk's output ``(B, D, h, w)`` for a batch, in the dtype of the classifier's weights: what is stored as
+        it was read, the rest computed, and stored."""
+        whole = batch.stored
+        if whole is not None:
+            self.read += len(whole)
         if batch.names:
             # what is computed is rounded as it will be read: an epoch sees the same numbers as the next one
             rounded = self.round(self._compute(batch, classifier))
             self.keep(batch.names, rounded)
-            parts.append(rounded)
-        if batch.stored is not None:
-            self.read += len(batch.stored)
-            parts.append(batch.stored)
-        assert batch.is_stored is not None
-        order = torch.argsort(torch.argsort(batch.is_stored, stable=True))
-        merged = torch.cat(parts)[order] if len(parts) > 1 else parts[0]
-        return merged.permute(0, 3, 1, 2).to(classifier.head.linear.weight.dtype)
+            whole = rounded if whole is None else self._merge(batch, rounded)
+        assert whole is not None
+        return whole.permute(0, 3, 1, 2).to(classifier.device, classifier.dtype)
 
     def _compute(self, batch: Batch, classifier: CAMClassifier) -> Tensor:
-        """The trunk's output of the images that are not stored, ``(M, D, h, w)``."""
-        if batch.stored is None:
-            return classifier.trunk_features(batch.images)
-        # In their places in a whole batch: a convolution of another batch size may round otherwise, and a run that
-        # was interrupted while a batch was being stored is to go on with the same numbers.
-        assert batch.is_stored is not None
-        whole = batch.images.new_zeros(len(batch.is_stored), *batch.images.shape[1:])
-        whole[~batch.is_stored] = batch.images
-        return classifier.trunk_features(whole)[~batch.is_stored]
+        """The trunk's output of the M images that are not stored, ``(M, D, h, w)``."""
+        images = batch.images
+        if classifier.device.type != "cpu":
+            return classifier.trunk_features(images)
+        # Always so many together, whatever is stored: a convolution of another batch size may round otherwise, and a
+        # run that was interrupted while a batch was being stored is to go on with the same numbers.
+        at_once = min(images_at_once(images), len(batch.labels))
+        filled = F.pad(images, (0, 0, 0, 0, 0, 0, 0, -len(images) % at_once))
+        return classifier.trunk_features(filled, at_once)[: len(images)]
+
+    def _merge(self, batch: Batch, rounded: Tensor) -> Tensor:
+        """What was read and what was computed ``(M, h, w, D)``, in the batch's order."""
+        assert batch.stored is not None and batch.is_stored is not None
+        # Each into its places: torch.cat of float16 is an error where autocast computes in bfloat16.
+        whole = rounded.new_empty(len(batch.is_stored), *rounded.shape[1:])
+        whole[batch.is_stored] = batch.stored.to(rounded)
+        whole[~batch.is_stored] = rounded
+        return whole
 
     def keep(self, names: Sequence[str], rounded: Tensor) -> None:
         """Store what :meth:`round` returned, an entry a name."""

@@ -12,7 +12,7 @@ import torch
 
 from camexp.models.classifier import CAMClassifier
 
-FORMAT = 1  # to be raised when reading, resizing or storing changes the numbers
+FORMAT = 2  # to be raised when reading, resizing, computing or storing changes the numbers
 
 
 def describe_trunk(classifier: CAMClassifier, dtype: str, device: str | torch.device) -> dict[str, Any]:
@@ -34,8 +34,8 @@ def describe_trunk(classifier: CAMClassifier, dtype: str, device: str | torch.de
         weights.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     return {
         "format": FORMAT,
-        "trunk": classifier.architecture["trunk"],
-        "width": classifier.architecture["width"],
+        # its name, its width, its stride, and whatever else may come to decide how it is built
+        **{name: value for name, value in classifier.architecture.items() if name != "head"},
         "weights": weights.hexdigest(),
         "preprocessing": classifier.preprocessing.to_dict(),
         "precision": classifier.precision,

@@ -18,7 +18,7 @@ from camexp.labels import LabelLike, resolve_label
 from camexp.models.head import build_head
 from camexp.models.preprocessing import Preprocessing
 from camexp.models.trunks import build_trunk, freeze
-from camexp.precision import autocast, resolve_precision
+from camexp.precision import autocast, parameter_dtype, resolve_precision
 
 LabelsLike = LabelLike | Sequence[LabelLike | Sequence[LabelLike]] | Tensor
 
@@ -50,6 +50,15 @@ class CAMResult:
 # Of a batch on a CPU: with more, the layers' outputs leave its caches, and the system hands out new memory for each;
 # VGG-16 then takes up to a fifth longer.
 PIXELS_AT_ONCE = 224 * 224
+
+
+def images_at_once(images: Tensor) -> int:
+    """How many of these images ``(B, 3, H, W)`` a CPU takes together.
+
+    >>> images_at_once(torch.empty(8, 3, 224, 224)), images_at_once(torch.empty(8, 3, 64, 64))
+    (1, 12)
+    """
+    return max(1, PIXELS_AT_ONCE // (images.shape[-2] * images.shape[-1]))
 
 
 class CAMClassifier(nn.Module):
@@ -94,6 +103,11 @@ class CAMClassifier(nn.Module):
     def device(self) -> torch.device:
         return self.head.linear.weight.device
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights."""
+        return self.head.linear.weight.dtype
+
     def freeze(self, what: str) -> None:
         """Take ``none``, the ``trunk`` or all before a named layer out of training."""
         self.frozen_layers = freeze(self.trunk, what)
@@ -110,12 +124,12 @@ class CAMClassifier(nn.Module):
         Args:
             device: where the forward passes will run.
             precision: of :meth:`explain`, see :func:`camexp.precision.resolve_precision`; logits and maps are
-                float32 in any case.
+                float32 in any case. The weights are converted where it says so (``bf16-true``).
             compile: translate the trunk with torch.compile; the first pass of each input size waits for that.
         """
         self.precision = resolve_precision(precision, device)
         # convolutions take three quarters of the time in this order of memory, on CPUs and on GPUs
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.to(dtype=parameter_dtype(self.precision), memory_format=torch.channels_last)  # type: ignore[call-overload]
         if compile:
             self.trunk.compile()
 
@@ -126,15 +140,20 @@ class CAMClassifier(nn.Module):
                 module.eval()
         return self
 
-    def trunk_features(self, images: Tensor) -> Tensor:
-        """The trunk's output ``(B, D, h, w)``, at the chosen precision; ``images`` may lie on another device."""
+    def trunk_features(self, images: Tensor, at_once: int | None = None) -> Tensor:
+        """The trunk's output ``(B, D, h, w)``, at the chosen precision; ``images`` may lie on another device.
+
+        Args:
+            images: ``(B, 3, H, W)``, preprocessed.
+            at_once: so many go through a frozen trunk on a CPU together; by default what its caches hold.
+        """
+        images = images.to(self.device, self.dtype)
+        trains = self.training and not self.trunk_is_frozen  # a batch norm needs the batch as a whole
+        whole = images.device.type != "cpu" or trains or not len(images)
+        parts = (images,) if whole else images.split(at_once or images_at_once(images))
         with autocast(self.precision, self.device):
-            images = images.to(self.device, self.head.linear.weight.dtype)
-            trains = self.training and not self.trunk_is_frozen  # a batch norm needs the batch as a whole
-            if images.device.type != "cpu" or trains or not len(images):
-                return self.trunk(images)
-            some = max(1, PIXELS_AT_ONCE // (images.shape[-2] * images.shape[-1]))
-            return torch.cat([self.trunk(few) for few in images.split(some)])
+            features = [self.trunk(few) for few in parts]
+        return features[0] if whole else torch.cat(features)
 
     def activations(self, images: Tensor) -> Tensor:
         """``(B, 3, H, W)`` images to ``(B, D, h, w)`` activations, what the maps weigh."""

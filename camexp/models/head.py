@@ -60,12 +60,12 @@ class CAMHead(nn.Module):
         return self.activation(convolve(self.conv_cam, features))
 
     def forward(self, activations: Tensor) -> Tensor:
-        """Logits ``(B, C)`` of activations ``(B, channels, h, w)``."""
+        """Logits ``(B, C)`` of activations ``(B, channels, h, w)``, in float32 or finer."""
         # never in half precision: the mean of a map stays the logit
         pooled = activations.mean((2, 3), dtype=torch.promote_types(activations.dtype, torch.float32))
-        pooled = self._dropped(pooled).to(self.linear.weight.dtype)
+        weight, bias = self.linear.weight.to(pooled.dtype), self.linear.bias
         with torch.autocast(activations.device.type, enabled=False):
-            return self.linear(pooled)
+            return F.linear(self._dropped(pooled), weight, None if bias is None else bias.to(pooled.dtype))
 
     def _dropped(self, pooled: Tensor) -> Tensor:
         if self.rows is None or not self.training:

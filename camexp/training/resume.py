@@ -13,6 +13,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from torch import Tensor
 
 from camexp.config import flat
 from camexp.data import ImageSet, Split
@@ -181,7 +182,7 @@ def require_same_trunk(resumed: Resumed, classifier: CAMClassifier) -> None:
     checkpoint = read_checkpoint(resumed.path, "resume", mmap=True)
     before = checkpoint["state_dict"]
     same = checkpoint[KEY]["preprocessing"] == classifier.preprocessing.to_dict() and all(
-        parameter.requires_grad or torch.equal(before[f"{PREFIX}{name}"], parameter.cpu())
+        parameter.requires_grad or _same(before[f"{PREFIX}{name}"], parameter.cpu())
         for name, parameter in classifier.named_parameters()
         if f"{PREFIX}{name}" in before
     )
@@ -190,6 +191,14 @@ def require_same_trunk(resumed: Resumed, classifier: CAMClassifier) -> None:
             "resume: model.weights gives another network than the run was begun with: bring the file back that it was, "
             "or start anew with another hydra.run.dir"
         )
+
+
+def _same(before: Tensor, now: Tensor) -> bool:
+    """Whether a frozen weight is what it was; only nearly so, where the run goes on at another precision."""
+    if before.dtype == now.dtype:
+        return torch.equal(before, now)
+    coarsest = max(torch.finfo(one.dtype).eps for one in (before, now))
+    return before.shape == now.shape and torch.allclose(before.double(), now.double(), rtol=coarsest, atol=1e-6)
 
 
 def require_same_images(resumed: Resumed, digest: str, root: Path) -> None:
