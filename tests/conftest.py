@@ -20,10 +20,25 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from camexp.precision import NATIVE
+
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
 PHOTOGRAPHS = SHARED / "data" / "caltech101-20"
 VGG16 = SHARED / "weights" / "vgg16-imagenet-features.fp16.safetensors"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--native-bf16",
+        choices=("yes", "no"),
+        help="what precision=auto takes the processor for, whatever it is (default: ask it)",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if answer := config.getoption("--native-bf16"):
+        os.environ[NATIVE] = answer  # the processes that tests start see it too
 
 
 @pytest.fixture(autouse=True)
