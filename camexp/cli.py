@@ -21,7 +21,7 @@ from camexp.reporting.console import ConsoleHandler, log
 VERBATIM = frozenset(
     "ckpt input output label boxes masks heatmaps threshold.from dataset.root dataset.classes dataset.url "  # noqa: SIM905
     "inspect.image inspect.label "
-    "model.weights hydra.run.dir hydra.sweep.dir".split()
+    "model.weights features.cache hydra.run.dir hydra.sweep.dir".split()
 )
 _OVERRIDE = re.compile(r"(\+{0,2}[\w./]+)=(.*)", re.DOTALL)
 
