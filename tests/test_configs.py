@@ -103,7 +103,7 @@ def test_caltech256_is_the_recipe():
 def test_the_data_sets_own_defaults_give_way_to_the_command_line():
     options = composed("train", "model=vgg16", "model.width=0.5", "trainer.max_epochs=3")
     assert (options["model"]["trunk"], options["model"]["width"], options["trainer"]["max_epochs"]) == ("vgg16", 0.5, 3)
-    assert composed("train")["model"]["trunk"] == "vgg19_bn"
+    assert composed("train")["model"]["trunk"] == "vgg13_bn"
 
 
 def test_every_key_of_the_root_configs_is_explained():
