@@ -4,6 +4,7 @@ import hydra
 from omegaconf import DictConfig
 
 from camexp import cli
+from camexp.imports import heavy_imports
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
@@ -13,7 +14,8 @@ def main(config: DictConfig) -> float:
 
     if launching.in_sweep():
         return launching.run_job()
-    from camexp import data, models, training
+    with heavy_imports():
+        from camexp import data, models, training
 
     options = training.read_options(config)
     devices = training.accelerator(options["trainer"]["gpus"], options["trainer"]["cpu_processes"])

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import torch
 from PIL import Image
-from torchvision import transforms
 
 from camexp.errors import UserError
 
@@ -40,6 +39,8 @@ def augment(
         raise UserError(f"transform.train.scale={list(scale)} is out of range: expected 0 < low <= high <= 1")
     if not 0 <= flip <= 1:
         raise UserError(f"transform.train.flip={flip} is out of range: expected 0 to 1")
+    from torchvision import transforms  # with it come all its networks: the other transforms need not wait for them
+
     crop = transforms.RandomResizedCrop(list(size), scale=tuple(scale), ratio=tuple(ratio))
     return transforms.Compose([crop, transforms.RandomHorizontalFlip(flip)])
 

@@ -7,7 +7,6 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 from torchmetrics import Metric
-from torchvision.transforms.functional import gaussian_blur
 
 Predict = Callable[[Tensor], Tensor]
 
@@ -37,6 +36,8 @@ def insertion_deletion(
     >>> deletion
     tensor([0.1250])
     """
+    from torchvision.transforms.functional import gaussian_blur  # seconds: only what asks for it waits for it
+
     count = maps[0].numel()
     rank = torch.empty_like(maps.flatten(1), dtype=torch.long)
     order = maps.flatten(1).argsort(dim=1, descending=True, stable=True)

@@ -1,8 +1,6 @@
 """Trunk + head = CAMClassifier, and where its weights come from. Pure torch."""
 
-import importlib
-import pkgutil
-
+from camexp.models import libraries  # noqa: F401  # registers timm and torchvision, and imports neither
 from camexp.models.build import build_classifier
 from camexp.models.checkpoint import describe, load
 from camexp.models.classifier import CAMClassifier, CAMResult
@@ -25,7 +23,3 @@ __all__ = [
     "load_weights",
     "pretrained",
 ]
-
-# every file here is imported, so that a backbone in a file of its own is known without being listed
-for _module in pkgutil.iter_modules(__path__, f"{__name__}."):
-    importlib.import_module(_module.name)

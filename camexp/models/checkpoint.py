@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from camexp.errors import UserError, reason
 from camexp.models.classifier import CAMClassifier
 from camexp.models.preprocessing import Preprocessing
 from camexp.models.pretrained import names_network, pretrained
+from camexp.models.trunks import TRUNKS, vgg
 
 KEY = "camexp"
 PREFIX = "classifier."
@@ -86,15 +88,22 @@ def load(
     checkpoint = read_checkpoint(path)
     about = checkpoint[KEY]
     try:
-        classifier = CAMClassifier(
-            classes=about["classes"],
-            preprocessing=Preprocessing.from_dict(about["preprocessing"]),
-            **about["architecture"],
-        )
+        # Random weights would be thrown away at once. A checkpoint has all tensors of VGG; another network may have
+        # some that it computes while it is built.
+        empty = TRUNKS.get(about["architecture"]["trunk"]) is vgg
+        with torch.device("meta") if empty else nullcontext():
+            classifier = CAMClassifier(
+                classes=about["classes"],
+                preprocessing=Preprocessing.from_dict(about["preprocessing"]),
+                **about["architecture"],
+            )
+        own = classifier.state_dict()
         state = {
             key.removeprefix(PREFIX): value for key, value in checkpoint["state_dict"].items() if key.startswith(PREFIX)
         }
-        classifier.load_state_dict(state)
+        # assigned, not copied: a run in another precision must give float32 here too
+        state = {key: value.to(own[key].dtype) if key in own else value for key, value in state.items()}
+        classifier.load_state_dict(state, assign=empty)
     except (KeyError, TypeError, RuntimeError, AttributeError, ValueError) as error:
         raise UserError(
             f"ckpt={path} does not fit the network it describes ({reason(error)}): "

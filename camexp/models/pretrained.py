@@ -11,13 +11,17 @@ from torch import Tensor, nn
 from camexp.errors import UserError, reason
 from camexp.models.classifier import CAMClassifier
 from camexp.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
-from camexp.models.trunks import LIBRARIES, build_trunk
+from camexp.models.trunks import LIBRARIES, build_trunk, import_backbones
 
 
 def names_network(path: Any) -> bool:
     """Whether a ``ckpt`` is the name of a published network, as ``timm/resnet50``, and no file."""
     library, slash, name = str(path).partition("/")
-    return bool(slash and name) and library in LIBRARIES and not Path(str(path)).exists()
+    if not (slash and name) or Path(str(path)).exists():
+        return False
+    if library not in LIBRARIES:
+        import_backbones()
+    return library in LIBRARIES
 
 
 def pretrained(name: str, weights: str | Path | None = None) -> CAMClassifier:

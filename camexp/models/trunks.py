@@ -1,11 +1,12 @@
-"""Trunks: the convolutions below the head. One function a family; ``TRUNKS`` names them all."""
+"""Trunks: the convolutions below the head. One function a family, registered by its names in ``TRUNKS``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import importlib
+import pkgutil
+from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
-from torchvision.models.vgg import cfgs, make_layers
 
 from camexp.errors import UserError, nearest
 
@@ -45,8 +46,9 @@ class Trunk(nn.Module):
         return self.features(images)
 
 
-# torchvision's names for the published configurations: A has 11 layers with weights, … E has 19.
-_VGG = {"vgg11": "A", "vgg13": "B", "vgg16": "D", "vgg19": "E"}
+# Convolutions of 64, 128, 256, 512 and 512 channels in each of the five blocks (Simonyan and Zisserman, 2015, table 1).
+_VGG = {"vgg11": (1, 1, 2, 2, 2), "vgg13": (2, 2, 2, 2, 2), "vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
+_CHANNELS = (64, 128, 256, 512, 512)
 
 
 def vgg(name: str, width: float = 1.0) -> Trunk:
@@ -63,9 +65,8 @@ def vgg(name: str, width: float = 1.0) -> Trunk:
     >>> list(trunk.layers)[-2:]
     ['conv5_3', 'conv5_4']
     """
-    config = cfgs[_VGG[name.removesuffix("_bn")]][:-1]
-    narrowed = [value if value == "M" else max(1, round(int(value) * width)) for value in config]
-    features = make_layers(narrowed, batch_norm=name.endswith("_bn"))
+    channels = [max(1, round(value * width)) for value in _CHANNELS]
+    features = _vgg_layers(_VGG[name.removesuffix("_bn")], channels, batch_norm=name.endswith("_bn"))
 
     layers: dict[str, list[nn.Module]] = {}
     block, depth = 1, 0
@@ -75,12 +76,31 @@ def vgg(name: str, width: float = 1.0) -> Trunk:
         elif isinstance(module, nn.Conv2d):
             depth += 1
             layers[f"conv{block}_{depth}"] = [module]
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            if not module.weight.is_meta:  # it has no data, and drawing it would load torch's compiler
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
         elif isinstance(module, nn.BatchNorm2d):
             layers[f"conv{block}_{depth}"].append(module)
-    return Trunk(features, out_channels=int(narrowed[-1]), stride=16, layers=layers)
+    return Trunk(features, out_channels=channels[-1], stride=16, layers=layers)
+
+
+def _vgg_layers(depths: Sequence[int], channels: Sequence[int], batch_norm: bool) -> nn.Sequential:
+    """VGG's features less the last max-pool, in torchvision's order, so that the keys of its weights fit.
+
+    Not torchvision's own function: with it come all its networks and torch's compiler, a second at every start.
+    """
+    layers: list[nn.Module] = []
+    below = 3
+    for depth, above in zip(depths, channels, strict=True):
+        if layers:
+            layers.append(nn.MaxPool2d(kernel_size=2, stride=2))
+        for _ in range(depth):
+            layers.append(nn.Conv2d(below, above, kernel_size=3, padding=1))
+            layers += [nn.BatchNorm2d(above)] if batch_norm else []
+            layers.append(nn.ReLU(inplace=True))
+            below = above
+    return nn.Sequential(*layers)
 
 
 TRUNKS: dict[str, Callable[[str, float], Trunk]] = {name + suffix: vgg for name in _VGG for suffix in ("", "_bn")}
@@ -88,6 +108,15 @@ TRUNKS: dict[str, Callable[[str, float], Trunk]] = {name + suffix: vgg for name 
 
 # Networks of whole libraries, as LIBRARY/NAME: from a name and an output stride to a trunk.
 LIBRARIES: dict[str, Callable[[str, int | None], Trunk]] = {}
+
+
+def import_backbones() -> None:
+    """Import every file beside this one, so that a backbone in a file of its own is known without being listed.
+
+    Done for names that are not known yet: who asks for another network need not wait for what such a file imports.
+    """
+    for module in pkgutil.iter_modules(importlib.import_module("camexp.models").__path__, "camexp.models."):
+        importlib.import_module(module.name)
 
 
 def build_trunk(name: str, width: float = 1.0, output_stride: int | None = None) -> Trunk:
@@ -106,6 +135,8 @@ def build_trunk(name: str, width: float = 1.0, output_stride: int | None = None)
     camexp.errors.UserError: model.trunk=vgg18 is not a known trunk: did you mean vgg19 or vgg16 or vgg13?
     """
     library, slash, inner = str(name).partition("/")
+    if name not in TRUNKS and library not in LIBRARIES:
+        import_backbones()
     if slash and library in LIBRARIES:
         if width != 1:
             raise UserError(f"model.width={width}: the networks of {library} come with their own channels, take 1")

@@ -13,7 +13,6 @@ from lightning_fabric.utilities import move_data_to_device
 
 from camexp.cam.maps import upsample
 from camexp.config import flat
-from camexp.evaluation import PointingGame
 from camexp.files import shown, write_json
 from camexp.launching.run_folder import SUMMARY
 from camexp.reporting.console import log
@@ -71,6 +70,8 @@ def report(trainer: pl.Trainer, module: CAMTraining, datamodule: CAMDataModule, 
 @torch.inference_mode()
 def pointing(module: CAMTraining, datamodule: CAMDataModule, device: torch.device) -> float:
     """The share of validation images whose map of the true class peaks inside the object's mask."""
+    from camexp.evaluation.pointing import PointingGame  # at the end: the first step need not wait for it
+
     masks_of = datamodule.images.mask
     assert masks_of is not None
     module.to(device).eval()

@@ -1,6 +1,7 @@
 import pytest
 import torch
 import torchvision
+from torchvision.models.vgg import cfgs, make_layers
 
 from camexp import UserError
 from camexp.models import TRUNKS, build_trunk
@@ -19,6 +20,22 @@ def test_trunk_is_torchvisions_without_its_last_pool(name):
         assert torch.equal(features, reference(images))
     assert features.shape == (1, 512, 4, 3)
     assert (trunk.out_channels, trunk.stride) == (512, 16)
+
+
+@pytest.mark.parametrize(("name", "published"), [("vgg11", "A"), ("vgg13_bn", "B"), ("vgg16", "D"), ("vgg19_bn", "E")])
+def test_layers_are_torchvisions_number_for_number(name, published):
+    config = [value if value == "M" else value // 16 for value in cfgs[published][:-1]]
+    torch.manual_seed(0)
+    reference = make_layers(config, batch_norm=name.endswith("_bn"))
+    for module in reference:
+        if isinstance(module, torch.nn.Conv2d):  # as torchvision's VGG begins
+            torch.nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            torch.nn.init.zeros_(module.bias)
+    torch.manual_seed(0)
+    features = build_trunk(name, 1 / 16).features
+    assert str(features) == str(reference)
+    ours, theirs = features.state_dict(), reference.state_dict()
+    assert list(ours) == list(theirs) and all(torch.equal(ours[key], theirs[key]) for key in theirs)
 
 
 @pytest.mark.parametrize(("name", "layers"), [("vgg11", 8), ("vgg13", 10), ("vgg16", 13), ("vgg19_bn", 16)])

@@ -1,0 +1,34 @@
+"""Imports of large libraries in the scripts."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def heavy_imports() -> Iterator[None]:
+    """In the block the garbage collector rests, and what was made there it never looks through again.
+
+    torch and Lightning bring hundreds of thousands of objects that stay until the process ends. Searching them for
+    something to free, again and again while they are imported and once more at the end, takes a quarter of the time
+    of a short run (benchmarks/RESULTS.md).
+
+    Where torch is imported already nothing is changed: the objects of whoever did that are theirs to collect.
+
+    >>> with heavy_imports():
+    ...     import json
+    >>> gc.isenabled()
+    True
+    """
+    if "torch" in sys.modules or not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
