@@ -158,6 +158,8 @@ def _score(
     for number, place in enumerate(places):
         boxes, size = truth.scaled_boxes(place, options["size"])
         mask, ignore = truth.masks(place)
+        if boxes is None and mask is not None and options["size"] is None:
+            size = mask.shape[0], mask.shape[1]
         fit = 0.0 if boxes is None else paper_iou(maps[number], boxes, size)
         shown = maps[number] if place in truth else maps[number][:0]
         kept = Item(place, shown, boxes, size, ranks[number], int(predicted[number]), probabilities[number], fit)

@@ -18,7 +18,7 @@ from camexp.evaluation.components import Components, components, largest_box
 from camexp.evaluation.contours import contours
 from camexp.evaluation.faithfulness import Faithfulness
 from camexp.evaluation.localisation import MaxBoxAcc, best_ious, box_iou
-from camexp.evaluation.masks import PixelPrecision
+from camexp.evaluation.masks import PixelPrecision, resize_mask
 from camexp.evaluation.pointing import PointingGame
 from camexp.evaluation.truth import Boxes
 
@@ -90,8 +90,8 @@ class Scores:
                 every.append(best_ious(parts, item.boxes))
                 largest.append(best_ious(parts.largest(), item.boxes))
             if mask is not None and len(item.maps) == 1:
+                self._pixels(scaled, mask, ignore)
                 at_mask = stretched(cam, (mask.shape[0], mask.shape[1]))
-                self.pixels.update(at_mask[None], mask[None], None if ignore is None else ignore[None])
                 self.pointing.update(at_mask[None], mask[None])
             elif item.boxes is not None and len(item.maps) == 1:
                 self.pointing.update(scaled[None], _filled(item.boxes, item.size)[None])
@@ -99,6 +99,12 @@ class Scores:
             # of several maps the best one counts
             self.box_acc_v2.update(torch.from_numpy(np.max(every, 0))[None])
             self.box_acc.update(torch.from_numpy(np.max(largest, 0))[None])
+
+    def _pixels(self, scaled: Tensor, mask: Tensor, ignore: Tensor | None) -> None:
+        """At the size that is scored at; the object itself is never ignored, as the reference evaluator has it."""
+        size = scaled.shape[0], scaled.shape[1]
+        mask = resize_mask(mask, size)[None]
+        self.pixels.update(scaled[None], mask, None if ignore is None else resize_mask(ignore, size)[None] & ~mask)
 
     def parts(self, cam: NDArray[np.float32]) -> Components:
         """The connected parts of a map in [0, 1] at all thresholds."""
