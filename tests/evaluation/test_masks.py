@@ -48,8 +48,8 @@ def test_pixels_are_counted_at_the_size_that_is_asked_for(size):
         mask[own[0] // 5 : own[0] // 2, own[1] // 3 : own[1] // 2] = True
         ignore[own[0] // 3 :, own[1] // 4 : own[1] // 2] = True  # in part over the object
         at = size or own
-        kept = Item(place, cam.numpy(), None, at, 0, 0, 1.0, 0.0)
-        scores.localise(kept, torch.from_numpy(mask), torch.from_numpy(ignore))
+        item = Item(place, cam.numpy, None, at, 0, 0, 1.0, 0.0)
+        scores.localise(item, cam.numpy(), torch.from_numpy(mask), torch.from_numpy(ignore))
         large = min_max(upsample(cam[None], at))[0, 0].numpy()
         counted, left_out = nearest(mask, at), nearest(ignore, at)
         left_out &= ~counted
