@@ -15,6 +15,18 @@ from camexp.rgb import upright_rgb
 _NO_PHOTOGRAPHS = ("EPS", "WMF", "MPEG", "BUFR", "GRIB", "HDF5")
 
 
+def ignore_pillow_warnings() -> None:
+    """Odd EXIF tags and large sizes are no news to the user here.
+
+    For the whole process and once, when this file is imported: images are read in threads, and one that would
+    restore the filters after each image would take other threads' away.
+    """
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
+ignore_pillow_warnings()
+
+
 class UnreadableImage(OSError):
     """An image file that cannot be decoded; its text is the reason."""
 
@@ -41,11 +53,9 @@ def read_image(path: str | os.PathLike[str]) -> Image.Image:
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
             raise OSError("no regular file")  # who opens a pipe waits for ever
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # odd EXIF tags and large sizes are no news to the user here
-            with Image.open(path) as image:
-                image.load()
-                return upright_rgb(image)
+        with Image.open(path) as image:
+            image.load()
+            return upright_rgb(image)
     except Exception as error:  # Pillow's decoders raise all there is; each means the same here
         told = str(error).replace(f" '{os.fspath(path)}'", "").replace(f": {os.fspath(path)!r}", "")
         raise UnreadableImage(" ".join(told.split()) or type(error).__name__) from error

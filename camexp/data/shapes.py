@@ -34,14 +34,7 @@ def find_shapes(root: str = "outputs/data/shapes", per_class: int = 260, size: i
     Raises:
         UserError: an argument out of range, or a folder that cannot be written.
     """
-    for name, value, low, high in (
-        ("per_class", per_class, 2, 100000),
-        ("size", size, 32, 1024),
-        ("seed", seed, 0, 2**31),
-    ):
-        if not isinstance(value, int) or not low <= value <= high:
-            raise UserError(f"dataset.{name}={value} is out of range: expected a whole number from {low} to {high}")
-    folder = Path(root).expanduser() / f"v{VERSION}-seed{seed}-{per_class}x{len(OBJECTS)}-{size}px"
+    folder = shapes_folder(root, per_class, size, seed)
     if not folder.is_dir():
         try:
             _write(folder, per_class, size, seed)
@@ -49,6 +42,22 @@ def find_shapes(root: str = "outputs/data/shapes", per_class: int = 260, size: i
             raise UserError(f"dataset.root={root} cannot be written ({error}): give dataset.root=DIR") from error
     images = gather(folder / "images", class_folders(folder / "images"), str, lambda path: path.suffix == ".jpg")
     return ImageSet(folder / "images", images.classes, images.paths, images.labels, images.left_out, read_mask)
+
+
+def shapes_folder(root: str = "outputs/data/shapes", per_class: int = 260, size: int = 128, seed: int = 0) -> Path:
+    """Where :func:`find_shapes` keeps the files of these arguments.
+
+    Raises:
+        UserError: an argument out of range.
+    """
+    for name, value, low, high in (
+        ("per_class", per_class, 2, 100000),
+        ("size", size, 32, 1024),
+        ("seed", seed, 0, 2**31),
+    ):
+        if not isinstance(value, int) or not low <= value <= high:
+            raise UserError(f"dataset.{name}={value} is out of range: expected a whole number from {low} to {high}")
+    return Path(root).expanduser() / f"v{VERSION}-seed{seed}-{per_class}x{len(OBJECTS)}-{size}px"
 
 
 def read_mask(image: Path) -> NDArray[np.bool_]:

@@ -3,42 +3,86 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from camexp.evaluation.component_tree import component_tree
+from camexp.evaluation.hill_table import hill_table
+from camexp.evaluation.hills import find_hills
+
 _FINEST = 32000  # fits 16 bits
-_AROUND = np.array([[-1, -1], [-1, 0], [-1, 1], [0, 0], [1, -1], [1, 0], [1, 1]])  # itself, and the rows beside it
+# With more hills the pairs of them, and with more hills × levels their table, take longer than the tree.
+MOST_HILLS, MOST_CELLS = 1024, 1 << 20
+V = TypeVar("V", bound=np.number)
 
 
 @dataclass(frozen=True)
 class Components:
-    """The connected parts of a map at every level, a row a part and level.
+    """The connected parts of a map at every level.
 
     Attributes:
-        levels: ``(N,)`` the level of each row.
+        levels: ``(N,)`` the level of each row; where ``lowest`` is given, the highest at which the part is the same.
         boxes: ``(N, 4)`` x0, y0, x1, y1 in pixels, corners inclusive.
         areas: ``(N,)`` in pixels.
         steps: the highest level; level k is the threshold k / steps.
+        lowest: ``(N,)`` the lowest level at which each row's part is the same; ``None``: a row a part and level.
     """
 
-    levels: NDArray[np.intp]
+    levels: NDArray[np.signedinteger]
     boxes: NDArray[np.int16]
     areas: NDArray[np.int32]
     steps: int
+    lowest: NDArray[np.signedinteger] | None = None
 
     def largest(self) -> Components:
-        """The part of most pixels at each level."""
-        order = np.lexsort((-self.areas, self.levels))
-        levels = self.levels[order]
-        first = order[np.concatenate(([True], levels[1:] != levels[:-1]))]
-        return Components(self.levels[first], self.boxes[first], self.areas[first], self.steps)
+        """The part of most pixels at each level, a row a level."""
+        if self.lowest is None:
+            order = np.lexsort((-self.areas, self.levels))
+            levels = self.levels[order]
+            first = order[np.concatenate(([True], levels[1:] != levels[:-1]))]
+            return Components(self.levels[first], self.boxes[first], self.areas[first], self.steps)
+        count = len(self.areas)
+        # of equal areas the first row counts, as above
+        best = self.best(self.areas.astype(np.int64) * count + np.arange(count)[::-1])
+        levels = np.flatnonzero(best)
+        first = count - 1 - best[levels] % count
+        return Components(levels, self.boxes[first], self.areas[first], self.steps)
 
     def at(self, level: int) -> Components:
         """The parts at one level."""
-        chosen = self.levels == level
-        return Components(self.levels[chosen], self.boxes[chosen], self.areas[chosen], self.steps)
+        lowest = self.levels if self.lowest is None else self.lowest
+        chosen = (lowest <= level) & (level <= self.levels)
+        return Components(np.full(chosen.sum(), level), self.boxes[chosen], self.areas[chosen], self.steps)
+
+    def best(self, values: NDArray[V]) -> NDArray[V]:
+        """At each level the highest value of any part that is there.
+
+        Args:
+            values: ``(N,)``, of each row, at least 0.
+
+        Returns:
+            ``(steps + 1,)``; 0 where a level has no part.
+
+        >>> rows = np.zeros((2, 4), np.int16)
+        >>> Components(np.array([3, 1]), rows, rows[:, 0], 4, lowest=np.array([1, 0])).best(np.array([5, 7]))
+        array([7, 7, 5, 5, 0])
+        """
+        best = np.zeros((self.steps + 1).bit_length() * (self.steps + 1), values.dtype).reshape(-1, self.steps + 1)
+        if self.lowest is None:
+            np.maximum.at(best[0], self.levels, values)
+            return best[0]
+        # best[p, k] is of the 2**p levels from k on; two such stretches cover those of a row
+        power = np.frexp(self.levels - self.lowest + 1)[1] - 1
+        for start in (self.lowest, self.levels - (1 << power) + 1):
+            np.maximum.at(best, (power, start), values)
+        for p in range(len(best) - 1, 0, -1):
+            half = 1 << (p - 1)
+            np.maximum(best[p - 1], best[p], out=best[p - 1])
+            np.maximum(best[p - 1, half:], best[p, :-half], out=best[p - 1, half:])
+        return best[0]
 
 
 def components(cam: NDArray[np.floating], steps: int = 1000) -> Components:
@@ -49,7 +93,8 @@ def components(cam: NDArray[np.floating], steps: int = 1000) -> Components:
     neighbours, one of each, lies above it. So the parts at all thresholds are unions of hills, joined from the
     highest pass to the lowest, as in Kruskal's algorithm: the component tree (Najman and Couprie, *Building the
     component tree in quasi-linear time*, IEEE TIP 2006) with hills for leaves. A map's few dozen hills are all
-    that is looped over.
+    that is looped over; of a noisy map with very many :func:`camexp.evaluation.component_tree.component_tree`
+    keeps no more than changes from level to level.
 
     Args:
         cam: ``(H, W)``, in [0, 1], as :func:`camexp.cam.maps.min_max` makes it.
@@ -70,14 +115,10 @@ def components(cam: NDArray[np.floating], steps: int = 1000) -> Components:
         raise ValueError(f"a map in [0, 1] is expected, got {cam.min()} to {cam.max()}")
     heights = quantised(cam, steps)
     levels = (heights // (_FINEST // steps)).astype(np.int16)
-    hills, count = _hills(heights)
-    boxes, areas = _extents(hills, levels, count, steps)
-    alive = areas > 0
-    _join(boxes, areas, alive, *_passes(hills, levels, count))
-    there = np.flatnonzero(alive)
-    found = boxes.reshape(4, -1).take(there, axis=1)
-    found[2:] *= -1
-    return Components(there % (steps + 1), found.T, areas.ravel().take(there), steps)
+    hills, count = find_hills(heights)
+    if count > MOST_HILLS or count * (steps + 1) > MOST_CELLS:
+        return Components(*component_tree(hills, levels, count, steps))
+    return Components(*hill_table(hills, levels, count, steps), steps)
 
 
 def quantised(cam: NDArray[np.floating], steps: int) -> NDArray[np.int32]:
@@ -103,123 +144,3 @@ def largest_box(cam: NDArray[np.floating], level: int, steps: int = 1000) -> NDA
     largest = int(np.bincount(parts.ravel())[1:].argmax())
     rows, columns = ndimage.find_objects(parts)[largest]
     return np.array([columns.start, rows.start, columns.stop - 1, rows.stop - 1], np.int16)
-
-
-def _hills(heights: NDArray[np.int32]) -> tuple[NDArray[np.signedinteger], int]:
-    """The number of each pixel's hill, ``(H, W)``, and how many hills there are.
-
-    Along its row every pixel ascends to a peak of that row, over a slope of pixels one after the other; only the few
-    peaks, no longer all pixels, then look at the rows above and below. Of equal heights the later counts as higher.
-    """
-    height, width = heights.shape
-    rising = np.zeros((height, width + 1), bool)  # from a pixel's left neighbour to it; into each row, not out of it
-    rising[:, 0] = True
-    np.greater_equal(heights[:, 1:], heights[:, :-1], out=rising[:, 1:-1])
-    left, right = rising[:, :-1], rising[:, 1:]
-    peaks = np.flatnonzero(left > right)
-    valleys = right > left
-    valleys[:, 0] = True
-    slopes = np.flatnonzero(valleys)  # where each begins; as many as peaks
-
-    stride = width + 2
-    framed = np.full((height + 2, stride), -1, np.int64)  # a border, lower than all
-    framed[1:-1, 1:-1] = heights
-    row, column = np.divmod(peaks, width)
-    places = (row + 1) * stride + column + 1 + _AROUND @ np.array([[stride], [1]])
-    highest = places[(framed.take(places) * framed.size + places).argmax(0), np.arange(len(peaks))]
-    ascent = np.searchsorted(slopes, (highest // stride - 1) * width + highest % stride - 1, side="right") - 1
-    tops = np.flatnonzero(ascent == np.arange(len(peaks)))
-    while not np.array_equal(further := ascent.take(ascent), ascent):  # each round doubles the ascent
-        ascent = further
-    number = np.zeros(len(peaks), np.int16 if len(tops) < 2**15 else np.int32)  # half the bytes, half the time
-    number[tops] = np.arange(len(tops))
-    return np.repeat(number.take(ascent), np.diff(slopes, append=heights.size)).reshape(height, width), len(tops)
-
-
-def _extents(
-    hills: NDArray[np.signedinteger], levels: NDArray[np.int16], count: int, steps: int
-) -> tuple[NDArray[np.int16], NDArray[np.int32]]:
-    """Of each hill at each level: x0, y0, -x1, -y1 ``(4, count, steps + 1)`` and its area ``(count, steps + 1)``."""
-    sides = np.full((4, count * (steps + 1)), np.iinfo(np.int16).max, np.int16)
-    for first, hill, level in ((1, hills, levels), (0, hills.T.copy(), levels.T.copy())):
-        # In a row, a hill's pixels stand in runs, and the highest of a run stays longest. Where a key comes again
-        # the last assignment stays: the largest row (or column), or, backwards, the smallest.
-        starts = np.flatnonzero(_begins(hill))
-        keys = hill.ravel()[starts].astype(np.int64) * (steps + 1) + np.maximum.reduceat(level.ravel(), starts)
-        lines = (starts // hill.shape[1]).astype(np.int16)
-        sides[first, keys[::-1]] = lines[::-1]
-        sides[first + 2, keys] = -lines
-    of_pixels = np.multiply(hills, np.int32(steps + 1), dtype=np.int32)
-    of_pixels += levels
-    here = np.bincount(of_pixels.ravel(), minlength=count * (steps + 1)).reshape(count, steps + 1)
-    # a pixel of a level is there at all lower ones
-    boxes = np.minimum.accumulate(sides.reshape(4, count, steps + 1)[..., ::-1], axis=-1)[..., ::-1]
-    return np.ascontiguousarray(boxes), here[:, ::-1].cumsum(1, dtype=np.int32)[:, ::-1].copy()
-
-
-def _begins(hills: NDArray[np.signedinteger]) -> NDArray[np.bool_]:
-    """Where in its row a run of one hill begins, ``(H, W)``."""
-    begins = np.ones(hills.shape, bool)
-    np.not_equal(hills[:, 1:], hills[:, :-1], out=begins[:, 1:])
-    return begins
-
-
-def _passes(
-    hills: NDArray[np.signedinteger], levels: NDArray[np.int16], count: int
-) -> tuple[NDArray[np.int64], NDArray[np.int16]]:
-    """The pairs of neighbouring hills ``(E, 2)`` and the levels of their highest passes, from high to low."""
-    width = hills.shape[1]
-    flat_hills, flat_levels = hills.ravel(), levels.ravel()
-    across, down, square = np.zeros((3, *hills.shape), bool)
-    np.not_equal(hills[:, 1:], hills[:, :-1], out=across[:, :-1])
-    np.not_equal(hills[1:], hills[:-1], out=down[:-1])
-    # neighbours over a corner can only differ where the square of the two is not all one hill
-    square[:-1, :-1] = across[:-1, :-1] | down[:-1, :-1] | down[:-1, 1:]
-    corners = np.flatnonzero(square)
-    pairs, heights = [], []
-    for one, step in (
-        (np.flatnonzero(across), 1),
-        (np.flatnonzero(down), width),
-        (corners, width + 1),
-        (corners + 1, width - 1),
-    ):
-        other = one + step
-        a, b = flat_hills[one].astype(np.int64), flat_hills[other].astype(np.int64)
-        pairs.append(np.minimum(a, b) * count + np.maximum(a, b))
-        heights.append(np.minimum(flat_levels[one], flat_levels[other]))
-    pair, highest = np.concatenate(pairs), np.concatenate(heights)
-    if count <= 1024:
-        table = np.full(count * count, -1, np.int16)
-        np.maximum.at(table, pair, highest)
-        pair = np.flatnonzero(table >= 0)
-        highest = table[pair]
-    # otherwise a pair may come again: once it is joined, its lower passes change nothing
-    order = np.argsort(-highest, kind="stable")
-    return np.stack(np.divmod(pair[order], count), 1), highest[order]
-
-
-def _join(
-    boxes: NDArray[np.int16],
-    areas: NDArray[np.int32],
-    alive: NDArray[np.bool_],
-    pairs: NDArray[np.int64],
-    heights: NDArray[np.int16],
-) -> None:
-    """Join hills at their passes, in place: below a pass the one's row stands for both, the other's ends."""
-    root = list(range(len(areas)))
-
-    def find(hill: int) -> int:
-        while root[hill] != hill:
-            root[hill] = root[root[hill]]
-            hill = root[hill]
-        return hill
-
-    for (a, b), height in zip(pairs.tolist(), heights.tolist(), strict=True):
-        a, b = find(a), find(b)
-        if a == b:
-            continue
-        root[b] = a
-        below = slice(0, height + 1)
-        np.minimum(boxes[:, a, below], boxes[:, b, below], out=boxes[:, a, below])
-        areas[a, below] += areas[b, below]
-        alive[b, below] = False

@@ -51,9 +51,7 @@ def best_ious(parts: Components, truth: ArrayLike) -> NDArray[np.float32]:
     >>> best_ious(components(cam, steps=2), [[1, 1, 2, 2]])
     array([0.16666667, 0.5       , 1.        ], dtype=float32)
     """
-    best = np.zeros(parts.steps + 1, np.float32)
-    np.maximum.at(best, parts.levels, box_iou(parts.boxes, truth).max(1).astype(np.float32))
-    return best
+    return parts.best(box_iou(parts.boxes, truth).max(1).astype(np.float32))
 
 
 class MaxBoxAcc(Metric):

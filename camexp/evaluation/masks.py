@@ -35,6 +35,26 @@ def score_histograms(maps: Tensor, masks: Tensor, ignore: Tensor | None = None, 
     return torch.stack([torch.bincount(bins[counted & part], minlength=steps + 1) for part in (masks, ~masks)])
 
 
+def resize_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:
+    """A mask at another size, each pixel that of the nearest old one, as OpenCV's ``INTER_NEAREST`` takes it.
+
+    So the reference evaluator brings masks to 224×224 (Choe et al., CVPR 2020; their ``load_mask_image``).
+
+    Args:
+        mask: ``(H, W)``.
+        size: ``(H', W')`` in pixels.
+
+    >>> resize_mask(torch.tensor([[1, 2, 3], [4, 5, 6]]), (1, 2))
+    tensor([[1, 2]])
+    """
+    # the reciprocal of the reciprocal, as OpenCV rounds: 84 · 72/224 is 26.99… there, and its pixel the 26th
+    rows, columns = (
+        (torch.arange(new, dtype=torch.float64) * (1 / (new / old))).long().clamp(max=old - 1).to(mask.device)
+        for old, new in zip(mask.shape, size, strict=True)
+    )
+    return mask[rows[:, None], columns]
+
+
 class PixelPrecision(Metric):
     """PxAP and PxIoU: average precision of pixels, and their IoU at the data set's best threshold, in [0, 1].
 

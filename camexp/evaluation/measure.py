@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from camexp.devices import default_workers
 from camexp.errors import UserError
 from camexp.evaluation.faithfulness import confidence_change, insertion_deletion
 from camexp.evaluation.heatmaps import read_heatmap
+from camexp.evaluation.kept import Maps
 from camexp.evaluation.run import build_methods, read_thresholds, trained_on
 from camexp.evaluation.scores import Item, Scores, paper_iou, stretched
 from camexp.evaluation.truthset import Truth
@@ -67,7 +69,9 @@ def evaluate(model: CAMClassifier | None, images: ImageSet, truth: Truth, option
     ):
         if model is None:
             for place in range(len(images)):
-                scoring.submit(outcome, truth, options, "heatmaps", [place], _heatmap(options, images, place), None)
+                scoring.submit(
+                    outcome, truth, options, "heatmaps", [place], _heatmap(options, images, place)[None], None
+                )
                 progress.advance(1)
         else:
             _run(model, methods, outcome, truth, options, faithful, scoring, progress)
@@ -106,7 +110,9 @@ def _run(
         if not methods:
             for number, place in enumerate(places):
                 one = plain_result.logits[number : number + 1]
-                scoring.submit(outcome, truth, options, "heatmaps", [place], _heatmap(options, images, place), one)
+                scoring.submit(
+                    outcome, truth, options, "heatmaps", [place], _heatmap(options, images, place)[None], one
+                )
         for name, method in methods.items():
             start = time.perf_counter()
             result, spent = plain_result, plain_seconds
@@ -140,7 +146,8 @@ def _spread(some: CAMResult, sub: list[int], whole: CAMResult) -> CAMResult:
 
 
 def _heatmap(options: Options, images: ImageSet, place: int) -> np.ndarray:
-    return read_heatmap(Path(str(options["heatmaps"])).expanduser(), images.paths[place], images.root)[None, None]
+    """Of one image ``(1, h, w)``."""
+    return read_heatmap(Path(str(options["heatmaps"])).expanduser(), images.paths[place], images.root)[None]
 
 
 def _score(
@@ -158,10 +165,16 @@ def _score(
     for number, place in enumerate(places):
         boxes, size = truth.scaled_boxes(place, options["size"])
         mask, ignore = truth.masks(place)
+        if boxes is None and mask is not None and options["size"] is None:
+            size = mask.shape[0], mask.shape[1]
         fit = 0.0 if boxes is None else paper_iou(maps[number], boxes, size)
         shown = maps[number] if place in truth else maps[number][:0]
-        kept = Item(place, shown, boxes, size, ranks[number], int(predicted[number]), probabilities[number], fit)
-        scores.localise(kept, mask, ignore)
+        if options["heatmaps"] is not None and len(shown):
+            again: Maps = partial(_heatmap, options, outcome.images, place)
+        else:
+            again = scores.kept.keep(shown)
+        item = Item(place, again, boxes, size, ranks[number], int(predicted[number]), probabilities[number], fit)
+        scores.localise(item, shown, mask, ignore)
 
 
 def _be_faithful(

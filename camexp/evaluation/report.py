@@ -186,7 +186,7 @@ def _write_sheets(folder: Path, prefix: str, outcome: Outcome, found: list[Any],
 def _tile(outcome: Outcome, item: Any, box: Any, iou: float, options: Options) -> Image.Image:
     path = outcome.images.paths[item.place]
     small = scaled(read_image(path), options["sheet"]["tile"])
-    heat = upsample(torch.from_numpy(item.maps[:1])[None], (small.height, small.width))[0, 0].numpy()
+    heat = upsample(torch.from_numpy(item.maps()[:1])[None], (small.height, small.width))[0, 0].numpy()
     picture = Image.fromarray(overlay(np.asarray(small), heat, options["colormap"], options["alpha"]))
     draw = ImageDraw.Draw(picture)
     height, width = item.size

@@ -14,7 +14,8 @@ from omegaconf import DictConfig
 from camexp.cam.methods import Method, build_method
 from camexp.config import EVALUATE, plain
 from camexp.data import ImageSet, build_images, input_size, split_images
-from camexp.errors import UserError
+from camexp.errors import UserError, reason
+from camexp.evaluation.recorded import recorded_dataset
 from camexp.evaluation.truthset import Truth, load_truth, own_truth
 from camexp.models import CAMClassifier
 from camexp.models.checkpoint import read_config
@@ -22,7 +23,6 @@ from camexp.prediction import load_model as load_frozen
 from camexp.reporting.console import log
 
 Options = Mapping[str, Any]
-DATASETS = frozenset(f"camexp.data.find_{name}" for name in ("shapes", "imagefolder", "caltech101", "caltech256"))
 LABELS = ("true", "predicted", "top5")
 
 
@@ -91,28 +91,18 @@ def find_images(options: Options, model: CAMClassifier | None, trained: Options)
     own = options["dataset"] is None
     if own and "dataset" not in trained:
         raise UserError("dataset is not given, and the checkpoint does not say what it was trained on: add dataset=…")
-    images = build_images(_known(trained["dataset"]) if own else options["dataset"])
+    images = build_images(recorded_dataset(trained["dataset"]) if own else options["dataset"])
     part = options["part"] or ("val" if own else "all")
     if part != "all":
         if "split" not in trained:
             raise UserError(f"part={part} needs a checkpoint that knows its split: take part=all")
-        split = split_images(images, trained["split"], trained["seed"])
+        try:
+            split = split_images(images, trained["split"], trained["seed"])
+        except (KeyError, TypeError) as error:
+            raise UserError(f"ckpt: its split cannot be read ({reason(error)}): take part=all") from error
         images = images.take(getattr(split, part))
     log.info(f"measuring on {len(images)} images (part={part})")
     return images if model is None else relabelled(images, model)
-
-
-def _known(dataset: Any) -> dict[str, Any]:
-    """The data set that a checkpoint names, if it is one of ours: a checkpoint may come from anyone, and what it names
-    is called.
-
-    Raises:
-        UserError: it names something else.
-    """
-    target = dataset.get("_target_") if isinstance(dataset, Mapping) else None
-    if target not in DATASETS or any(isinstance(value, Mapping) for value in dataset.values()):
-        raise UserError(f"ckpt: its data set {target!s:.80} is none of camexp's own: give dataset=… yourself")
-    return {**dataset, **({"download": False} if "download" in dataset else {})}
 
 
 def relabelled(images: ImageSet, model: CAMClassifier) -> ImageSet:

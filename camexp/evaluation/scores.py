@@ -17,8 +17,9 @@ from camexp.cam.maps import min_max, upsample
 from camexp.evaluation.components import Components, components, largest_box
 from camexp.evaluation.contours import contours
 from camexp.evaluation.faithfulness import Faithfulness
+from camexp.evaluation.kept import KeptMaps, Maps
 from camexp.evaluation.localisation import MaxBoxAcc, best_ious, box_iou
-from camexp.evaluation.masks import PixelPrecision
+from camexp.evaluation.masks import PixelPrecision, resize_mask
 from camexp.evaluation.pointing import PointingGame
 from camexp.evaluation.truth import Boxes
 
@@ -27,11 +28,11 @@ PAPER = 0.2  # Zhou et al., CVPR 2016, section 3.2
 
 @dataclass(frozen=True)
 class Item:
-    """What is kept of an image: its maps are small, and the best threshold is known only at the end.
+    """What is kept of an image until the end, when the best threshold is known.
 
     Attributes:
         place: in the image set.
-        maps: ``(K, h, w)`` float32, raw.
+        maps: gives its maps again, ``(K, h, w)`` float32, raw; ``K = 0`` where there is nothing to compare them with.
         boxes: ``(G, 4)`` in the pixels of the size that is scored at, or ``None``.
         size: ``(H, W)`` of that size.
         rank: how many classes the network finds likelier than the true one.
@@ -40,7 +41,7 @@ class Item:
     """
 
     place: int
-    maps: NDArray[np.float32]
+    maps: Maps
     boxes: Boxes | None
     size: tuple[int, int]
     rank: int
@@ -62,6 +63,7 @@ class Scores:
     by_contours: bool = False
     seconds: float = 0.0
     items: list[Item] = field(default_factory=list)
+    kept: KeptMaps = field(default_factory=KeptMaps)
     _found: dict[float, list[tuple[NDArray[np.int16], float] | None]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -79,26 +81,34 @@ class Scores:
         for metric in (self.top1, self.top5, self.recall, self.confusion):
             metric.update(logits, labels)
 
-    def localise(self, item: Item, mask: Tensor | None, ignore: Tensor | None) -> None:
-        """Score one image's maps against its boxes and its mask ``(H, W)``, if it has them."""
+    def localise(
+        self, item: Item, maps: NDArray[np.float32], mask: Tensor | None = None, ignore: Tensor | None = None
+    ) -> None:
+        """Score one image's maps ``(K, h, w)`` against its boxes and its mask ``(H, W)``, if it has them."""
         self.items.append(item)
         every, largest = [], []
-        for cam in torch.from_numpy(item.maps):
+        for cam in torch.from_numpy(maps):
             scaled = stretched(cam, item.size)
             if item.boxes is not None:
                 parts = self.parts(scaled.numpy())
                 every.append(best_ious(parts, item.boxes))
                 largest.append(best_ious(parts.largest(), item.boxes))
-            if mask is not None and len(item.maps) == 1:
+            if mask is not None and len(maps) == 1:
+                self._pixels(scaled, mask, ignore)
                 at_mask = stretched(cam, (mask.shape[0], mask.shape[1]))
-                self.pixels.update(at_mask[None], mask[None], None if ignore is None else ignore[None])
                 self.pointing.update(at_mask[None], mask[None])
-            elif item.boxes is not None and len(item.maps) == 1:
+            elif item.boxes is not None and len(maps) == 1:
                 self.pointing.update(scaled[None], _filled(item.boxes, item.size)[None])
         if item.boxes is not None:
             # of several maps the best one counts
             self.box_acc_v2.update(torch.from_numpy(np.max(every, 0))[None])
             self.box_acc.update(torch.from_numpy(np.max(largest, 0))[None])
+
+    def _pixels(self, scaled: Tensor, mask: Tensor, ignore: Tensor | None) -> None:
+        """At the size that is scored at; the object itself is never ignored, as the reference evaluator has it."""
+        size = scaled.shape[0], scaled.shape[1]
+        mask = resize_mask(mask, size)[None]
+        self.pixels.update(scaled[None], mask, None if ignore is None else resize_mask(ignore, size)[None] & ~mask)
 
     def parts(self, cam: NDArray[np.float32]) -> Components:
         """The connected parts of a map in [0, 1] at all thresholds."""
@@ -116,7 +126,7 @@ class Scores:
     def _best_box(self, item: Item, truth: Boxes, threshold: float) -> tuple[NDArray[np.int16], float]:
         level = round(threshold * self.box_acc.steps)
         best = np.zeros(4, np.int16), 0.0
-        for cam in torch.from_numpy(item.maps):
+        for cam in torch.from_numpy(item.maps()):
             scaled = stretched(cam, item.size).numpy()
             if self.by_contours:
                 part = self.parts(scaled).at(level).largest()

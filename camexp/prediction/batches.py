@@ -18,6 +18,7 @@ from camexp.models.trunks import Trunk
 
 # A first VGG layer keeps 256 bytes a pixel: two gigabytes at most.
 MOST_PIXELS = 8 * 2**20
+MOST_OVERTAKEN = 8  # batches: results are written in the order of the images, so what overtakes others waits in memory
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,8 @@ def batches(
     """Pictures of one input size together, at most ``batch_size``; what cannot be read by itself.
 
     An image waits until its size fills a batch, but no more than four batches' worth of images wait:
-    then the size that waits with most goes as it is. Memory does not grow with the number of images.
+    then the size that waits with most goes as it is. An image of a rare size goes too once eight batches' worth have
+    overtaken it. Memory does not grow with the number of images.
     """
     loader = DataLoader(
         _Pictures(paths, preprocessing),
@@ -74,6 +76,10 @@ def batches(
     )
     waiting: dict[torch.Size, list[Picture]] = {}
     for picture in loader:
+        if waiting:  # sizes stand in the order of their first images
+            size, pictures = next(iter(waiting.items()))
+            if picture.place - pictures[0].place > MOST_OVERTAKEN * batch_size:
+                yield waiting.pop(size)
         if isinstance(picture, Unreadable):
             yield picture
             continue

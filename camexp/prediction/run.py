@@ -16,19 +16,21 @@ from camexp.cam.methods import Method, build_method
 from camexp.config import PREDICT, plain
 from camexp.data.transforms import input_size
 from camexp.devices import accelerator, default_workers
-from camexp.errors import UserError
-from camexp.files import write_csv
+from camexp.errors import Interrupted, UserError
 from camexp.labels import as_typed, resolve_label
+from camexp.launching.interrupts import Interrupts, signal_name
 from camexp.models import CAMClassifier, Preprocessing, load
 from camexp.prediction.batches import Picture, Unreadable, batches
 from camexp.prediction.inputs import distinct, file_name, unique_names
 from camexp.prediction.montages import Montages
 from camexp.prediction.results import HEADER, Explained, write_results
+from camexp.prediction.table import OrderedTable, append_row
 from camexp.prediction.write_behind import WriteBehind
 from camexp.reporting.console import log
 from camexp.reporting.progress import Progress
 
 Options = Mapping[str, Any]
+PREDICTIONS, SKIPPED = "predictions.csv", "skipped.csv"
 
 
 @dataclass
@@ -84,19 +86,42 @@ def read_label(label: Any, classes: Sequence[str]) -> Any:
 def predict(model: CAMClassifier, paths: Sequence[Path], options: Options) -> Outcome:
     """Explain every image and write its results; unreadable ones are skipped and told.
 
-    Processes decode ahead and threads write behind the network, so that it need not wait for either.
+    Processes decode ahead and threads write behind the network, so that it need not wait for either. What is done
+    stands in ``predictions.csv`` and ``skipped.csv`` at any moment, in the order of the images.
+
+    Raises:
+        Interrupted: a signal asked to stop; the batch before was finished.
     """
-    label, method = read_label(options["label"], model.classes), build_method(options["cam"])
     outcome = Outcome(Path(options["output"]))
+    interrupts = Interrupts("stopping after this batch (Ctrl-C again: at once)")
+    (outcome.folder / SKIPPED).unlink(missing_ok=True)  # of an earlier run into the same folder
+    table = OrderedTable(outcome.folder / PREDICTIONS, HEADER)
+    try:
+        with interrupts, table:
+            _explain_all(model, paths, options, outcome, table, interrupts)
+    except BaseException:
+        log.warning(_progress(outcome, table, len(paths)))
+        raise
+    if interrupts.signum and outcome.explained + len(outcome.skipped) < len(paths):
+        stopped = f"stopped by {signal_name(interrupts.signum)}"
+        raise Interrupted(f"{stopped}: {_progress(outcome, table, len(paths))}", interrupts.signum)
+    return outcome
+
+
+def _explain_all(
+    model: CAMClassifier, paths: Sequence[Path], options: Options, outcome: Outcome, table: OrderedTable,
+    interrupts: Interrupts,
+) -> None:  # fmt: skip
+    label, method = read_label(options["label"], model.classes), build_method(options["cam"])
     names, class_files = unique_names(paths), distinct([file_name(name) for name in model.classes])
-    rows: dict[int, list[tuple[Any, ...]]] = {}
     pages = Montages(outcome.folder, len(paths), options)
     workers = options["num_workers"]
     workers = min(default_workers() if workers is None else workers, len(paths) // 8)
 
     def write(place: int, image: Explained) -> None:
-        rows[place] = write_results(image, names[place], class_files, outcome.folder, options)
+        rows = write_results(image, names[place], class_files, outcome.folder, options)
         pages.add(place, image)
+        table.add(place, rows)
 
     with (
         Progress("predicting", total=len(paths), unit="images") as progress,
@@ -104,23 +129,30 @@ def predict(model: CAMClassifier, paths: Sequence[Path], options: Options) -> Ou
     ):
         for batch in batches(paths, model.preprocessing, options["batch_size"], workers):
             if isinstance(batch, Unreadable):
-                outcome.skipped.append((paths[batch.place], batch.reason))
-                log.warning(f"skipped {paths[batch.place]}: {batch.reason}")
+                _skip(outcome, paths[batch.place], batch.reason)
                 pages.add(batch.place, None)
+                table.skip(batch.place)
                 progress.advance(1)
-                continue
-            for picture, image in zip(batch, explain(model, batch, paths, label, method), strict=True):
-                writing.submit(picture.place, image)
-            outcome.explained += len(batch)
-            progress.advance(len(batch))
+            else:
+                for picture, image in zip(batch, explain(model, batch, paths, label, method), strict=True):
+                    writing.submit(picture.place, image)
+                outcome.explained += len(batch)
+                progress.advance(len(batch))
+            if interrupts.signum:
+                break
         writing.finish()
     outcome.montages = pages.written
-    write_csv(outcome.folder / "predictions.csv", HEADER, (row for place in sorted(rows) for row in rows[place]))
-    skipped = outcome.folder / "skipped.csv"
-    skipped.unlink(missing_ok=True)  # of an earlier run into the same folder
-    if outcome.skipped:
-        write_csv(skipped, ("path", "reason"), outcome.skipped)
-    return outcome
+
+
+def _skip(outcome: Outcome, path: Path, reason: str) -> None:
+    outcome.skipped.append((path, reason))
+    append_row(outcome.folder / SKIPPED, ("path", "reason"), (path, reason))
+    log.warning(f"skipped {path}: {reason}")
+
+
+def _progress(outcome: Outcome, table: OrderedTable, total: int) -> str:
+    skipped = f", {len(outcome.skipped)} skipped ones in {SKIPPED} beside it" if outcome.skipped else ""
+    return f"{table.images} of {total} images are done, their rows are in {outcome.folder / PREDICTIONS}{skipped}"
 
 
 def explain(
@@ -157,4 +189,4 @@ def report(outcome: Outcome, options: Options) -> None:
         more = f"   (the first {shown} images; montage.pages=null: all)" if shown < outcome.explained + skipped else ""
         log.info(f"  look at      {outcome.folder / 'montage_0001.png'}{more}")
     if strict and skipped:
-        raise UserError(f"strict=true: {told}, see {outcome.folder / 'skipped.csv'}")
+        raise UserError(f"strict=true: {told}, see {outcome.folder / SKIPPED}")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +13,7 @@ from scipy import ndimage
 
 from camexp.cam.maps import min_max
 from camexp.evaluation.components import components, largest_box, quantised
+from camexp.evaluation.localisation import best_ious, box_iou
 
 
 def smooth(cells: int, side: int, seed: int) -> np.ndarray:
@@ -37,10 +41,13 @@ MAPS = {
 }
 
 
+@pytest.mark.parametrize("many_hills", [False, True])
 @pytest.mark.parametrize("name", MAPS)
 @pytest.mark.parametrize("steps", [1, 7, 50])
-def test_every_part_at_every_threshold(name, steps):
+def test_every_part_at_every_threshold(name, steps, many_hills, monkeypatch):
     cam = MAPS[name]
+    if many_hills:  # the way that maps of more than a thousand hills go
+        monkeypatch.setattr(sys.modules[components.__module__], "MOST_HILLS", 0)
     found = components(cam, steps)
     for level in range(steps + 1):
         parts, _ = ndimage.label(quantised(cam, steps) // (32000 // steps) >= level, structure=np.ones((3, 3)))
@@ -56,6 +63,27 @@ def test_every_part_at_every_threshold(name, steps):
             assert largest.areas[0] == max(area for *_, area in expected)
             box = largest_box(cam, level, steps)
             assert (*box.tolist(), int(largest.areas[0])) in expected
+
+
+def test_a_noisy_map_takes_memory_by_its_pixels_and_gives_the_same():
+    cam = noise(250, 100_000, 5)
+    cam[7, 9] = 1
+    tracemalloc.start()
+    found = components(cam, 1000)
+    best = best_ious(found, [[20, 30, 120, 140], [200, 3, 240, 40]])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 300 * cam.size, "hills × levels would be 1,500 bytes a pixel and more"
+    levels = quantised(cam, 1000) // 32
+    for level in (0, 1, 333, 600, 721, 900, 1000):
+        parts, count = ndimage.label(levels >= level, structure=np.ones((3, 3)))
+        boxes = [[c.start, r.start, c.stop - 1, r.stop - 1] for r, c in ndimage.find_objects(parts)]
+        areas = np.bincount(parts.ravel(), minlength=count + 1)[1:].tolist()
+        at = found.at(level)
+        assert sorted(zip(at.boxes.tolist(), at.areas.tolist(), strict=True)) == sorted(zip(boxes, areas, strict=True))
+        assert found.largest().at(level).areas.tolist() == [max(areas)]
+        truth = [[20, 30, 120, 140], [200, 3, 240, 40]]
+        assert best[level] == pytest.approx(box_iou(boxes, truth).max(), abs=1e-6)
 
 
 @pytest.mark.parametrize("cam", [np.zeros(4), np.zeros((0, 3)), np.full((2, 2), 1.5), np.full((2, 2), np.nan)])

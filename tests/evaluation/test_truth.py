@@ -103,6 +103,30 @@ def test_broken_truth_is_one_sentence(colours, tmp_path, name, content, said):
         load_truth(str(path if path.parent == tmp_path else path.parent), None, find_imagefolder(str(colours)))
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-7", "iso-8859-1"])
+@pytest.mark.parametrize(
+    "declaration", ['<!ENTITY a "b">', '<!ENTITY % a "b">', '<!ENTITY a SYSTEM "file:///etc/hostname">']
+)
+def test_entities_are_refused_in_every_encoding(tmp_path, encoding, declaration):
+    name = "utf-16" if encoding.startswith("utf-16") else encoding.removesuffix("-sig")
+    content = f'<?xml version="1.0" encoding="{name}"?><!DOCTYPE x [{declaration}]><annotation><filename>&a;</filename>'
+    content += "<object><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>2</xmax><ymax>2</ymax></bndbox></object></annotation>"
+    mark = {"utf-16-le": b"\xff\xfe", "utf-16-be": b"\xfe\xff"}.get(encoding, b"")
+    # of UTF-7 its own spelling of <, which no other reader takes for one
+    text = content.encode(encoding).replace(b"<!ENTITY", b"+ADw-!ENTITY" if encoding == "utf-7" else b"<!ENTITY")
+    (tmp_path / "a.xml").write_bytes(mark + text)
+    with pytest.raises(UserError, match="could not be read" if encoding == "utf-7" else "declares entities"):
+        read_boxes(tmp_path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_voc_in_other_encodings(tmp_path, encoding):
+    box = "<object><bndbox><xmin>4</xmin><ymin>5</ymin><xmax>21</xmax><ymax>31</ymax></bndbox></object>"
+    content = f'<?xml version="1.0" encoding="{encoding}"?><!DOCTYPE annotation><annotation><filename>ü.png</filename>'
+    (tmp_path / "a.xml").write_bytes(f"{content}{box}</annotation>".encode(encoding))
+    assert {name: boxes.tolist() for name, boxes in read_boxes(tmp_path).items()} == {"ü.png": [BOX]}
+
+
 def test_boxes_are_scaled_and_cut_at_the_border(colours, tmp_path):
     listed = tmp_path / "a.csv"
     listed.write_text("image,x0,y0,x1,y1\nred_0.png,-3,4,48,39\nred_1.png,60,0,70,9\n")

@@ -52,6 +52,13 @@ def test_what_waits_is_bounded(mixed, tmp_path, monkeypatch):
     assert max(sizes) <= 2  # two of 64×48 fill the budget of pixels
 
 
+def test_an_image_of_a_rare_size_is_not_overtaken_without_end(tmp_path):
+    paths = [paint(tmp_path / f"{n:02}.png", (9, 9, 9), (40 + 8 * (n == 1), 40)) for n in range(40)]
+    order = [picture.place for batch in batches(paths, Preprocessing(None), 2, 0) for picture in batch]
+    assert sorted(order) == list(range(40))
+    assert order.index(1) <= 2 * module.MOST_OVERTAKEN + 2
+
+
 def test_unreadable_and_tiny_images_come_by_themselves(mixed, tmp_path):
     (tmp_path / "broken.jpg").write_bytes(b"no")
     tiny = paint(tmp_path / "tiny.png", (0, 0, 0), (40, 20))

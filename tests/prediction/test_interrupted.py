@@ -1,0 +1,145 @@
+"""Whatever ends a prediction, the rows of what is done are in their file: whole, and in the order of the images."""
+
+from __future__ import annotations
+
+import csv
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from camexp.models import CAMClassifier, Preprocessing, describe
+from camexp.prediction import run
+from camexp.prediction.table import OrderedTable, append_row
+from tests.conftest import paint
+
+HEADER = ["path", "class"]
+
+
+def rows(path: Path) -> list[list[str]]:
+    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+        return list(csv.reader(file))
+
+
+def test_rows_are_appended_in_order_as_soon_as_they_can_be(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("of an earlier run")
+    with OrderedTable(path, HEADER) as table:
+        assert rows(path) == [HEADER]
+        table.add(1, [("b", 1), ('b "quoted",\nin two lines', 2)])
+        assert rows(path) == [HEADER]
+        table.add(0, [("a", None)])
+        assert rows(path) == [HEADER, ["a", ""], ["b", "1"], ['b "quoted",\nin two lines', "2"]]
+        table.skip(2)
+        table.add(3, [("d", 4)])
+        assert rows(path)[-1] == ["d", "4"] and table.images == 3
+        table.add(7, [("h", 8)])
+        table.add(5, [("f", 6)])
+    assert rows(path)[-2:] == [["f", "6"], ["h", "8"]] and table.images == 5
+
+
+def test_a_full_disk_leaves_no_half_of_a_row(tmp_path, monkeypatch):
+    class Full:
+        def __init__(self, file):
+            self.file, self.room = file, 20
+
+        def __getattr__(self, name):
+            return getattr(self.file, name)
+
+        def write(self, lines):
+            if not self.room:
+                raise OSError(28, "No space left on device")
+            written = self.file.write(lines[: self.room])
+            self.room -= written
+            return written
+
+    table = OrderedTable(tmp_path / "a.csv", HEADER)
+    monkeypatch.setattr(table, "_file", Full(table._file))
+    table.add(0, [("a", "b")])
+    with pytest.raises(OSError, match="No space left"):
+        table.add(1, [("a long name of an image", "and its class")])
+    assert rows(tmp_path / "a.csv") == [HEADER, ["a", "b"]]
+
+
+def test_skipped_images_are_appended(tmp_path):
+    for number in range(2):
+        append_row(tmp_path / "skipped.csv", ("path", "reason"), (Path(f"{number}\udce9.jpg"), "no, image"))
+    assert rows(tmp_path / "skipped.csv") == [["path", "reason"], *([f"{n}\udce9.jpg", "no, image"] for n in range(2))]
+
+
+@pytest.fixture
+def ready(script, tmp_path, monkeypatch):
+    """predict.py on ten images of which the fifth is broken, in batches of two; ``at(batch, do)`` does something
+    before the network takes that batch."""
+    torch.manual_seed(0)
+    model = CAMClassifier("vgg11", ["a", "b"], Preprocessing((32, 32)), width=1 / 16, head={"channels": 8})
+    state = {f"classifier.{key}": value for key, value in model.state_dict().items()}
+    torch.save({"camexp": describe(model, {}), "state_dict": state}, tmp_path / "a.ckpt")
+    for number in range(10):
+        paint(tmp_path / "in" / f"{number}.png", (20 * number, 9, 9), (40, 40))
+    (tmp_path / "in" / "4.png").write_bytes(b"no image")
+    real, seen = run.explain, []
+
+    def call(at: int, do):
+        def explain(*arguments):
+            seen.append(arguments)
+            if len(seen) == at:
+                do()
+            return real(*arguments)
+
+        monkeypatch.setattr(run, "explain", explain)
+        return script(
+            "predict.py", "ckpt=a.ckpt", "input=in", "output=out", "batch_size=2", "num_workers=0", "gpus=0",
+            "precision=32-true", "montage.images=0",
+        )  # fmt: skip
+
+    return call
+
+
+def names(path: Path) -> list[str]:
+    return [Path(row[0]).stem for row in rows(path)[1:]]
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_after_the_batch(ready, tmp_path, signum):
+    before = signal.getsignal(signum)
+    done = ready(3, lambda: signal.raise_signal(signum))
+    assert done.code == 128 + signum
+    assert names(tmp_path / "out" / "predictions.csv") == list("012356")
+    assert names(tmp_path / "out" / "skipped.csv") == ["4"]
+    name = "Ctrl-C" if signum == signal.SIGINT else "SIGTERM"
+    assert f"stopped by {name}: 6 of 10 images are done, their rows are in out/predictions.csv" in done.out
+    assert "1 skipped ones in skipped.csv" in done.out and "Traceback" not in done.out + done.err
+    assert signal.getsignal(signum) is before and not list((tmp_path / "out").rglob(".*~*"))
+
+
+def test_a_signal_during_the_last_batch_changes_nothing(ready, tmp_path):
+    done = ready(5, lambda: signal.raise_signal(signal.SIGTERM))
+    assert done.code == 0 and names(tmp_path / "out" / "predictions.csv") == list("012356789")
+
+
+def test_an_error_in_the_middle_keeps_what_is_done(ready, tmp_path):
+    def fail() -> None:
+        raise RuntimeError("out of memory")
+
+    done = ready(3, fail)
+    assert done.code == 1 and "out of memory" in done.err
+    kept = names(tmp_path / "out" / "predictions.csv")
+    assert kept == sorted(kept) and set(kept) <= set("0123")
+    assert f"{len(kept)} of 10 images are done" in done.out + done.err
+
+
+def test_rows_are_in_the_file_while_it_runs(ready, tmp_path):
+    """What another process reads then is what a kill would leave."""
+    found = []
+
+    def look() -> None:
+        end = time.monotonic() + 60
+        while len(found) < 4 and time.monotonic() < end:
+            found[:] = names(tmp_path / "out" / "predictions.csv")
+            time.sleep(0.01)
+
+    assert ready(4, look).code == 0
+    assert found[:4] == list("0123")
