@@ -104,7 +104,8 @@ class Faithfulness(Metric):
 
     def update(self, insertion: Tensor, deletion: Tensor, drop: Tensor, increase: Tensor) -> None:
         """``(B,)`` each."""
-        self.sums += torch.stack([value.double().sum().cpu() for value in (insertion, deletion, drop, increase)])
+        sums = [value.double().sum() for value in (insertion, deletion, drop, increase)]
+        self.sums += torch.stack(sums).to(self.sums.device)
         self.total += len(drop)
 
     def compute(self) -> dict[str, Tensor]:

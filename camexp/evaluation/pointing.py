@@ -50,7 +50,7 @@ class PointingGame(Metric):
 
     def update(self, maps: Tensor, masks: Tensor) -> None:
         """Maps and masks ``(B, H, W)``, see :func:`peaks_inside`."""
-        inside = peaks_inside(maps, masks)
+        inside = peaks_inside(maps, masks).to(self.hits.device)
         self.hits += inside.sum()
         self.total += inside.numel()
 
