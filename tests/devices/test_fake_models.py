@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import copy
+from types import SimpleNamespace
 
 import pytest
 import torch
+from lightning_fabric.utilities import move_data_to_device
+from torch import nn
 from torchmetrics import Metric
 
 import camexp
@@ -14,8 +17,12 @@ from camexp.evaluation.faithfulness import Faithfulness, confidence_change, inse
 from camexp.evaluation.localisation import MaxBoxAcc
 from camexp.evaluation.masks import PixelPrecision
 from camexp.evaluation.pointing import PointingGame
+from camexp.features.batches import UNCOUNTED, Sample, collate
 from camexp.models import CAMClassifier, Preprocessing
 from camexp.models.checkpoint import KEY, PREFIX, describe
+from camexp.models.convolution import convolve
+from camexp.precision import autocast
+from camexp.training import CAMTraining
 
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
@@ -52,6 +59,27 @@ def test_explain(networks, labels, precision):
         require_same(on_gpu.explain(images.cuda(), labels.cuda()), on_gpu.cpu().explain(images, labels), 0.1)
 
 
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_half_precision_is_the_gpus_and_stays_inside(networks, precision):
+    _, on_gpu = networks
+    images = torch.randn(2, 3, 64, 64)
+    exact = on_gpu.explain(images, "all")
+    on_gpu.precision = precision
+    result = on_gpu.explain(images, "all")
+    assert torch.equal(result.maps.cpu(), exact.maps.cpu()) == (precision == "32-true")
+    half = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+    assert on_gpu.trunk_features(images).dtype == half.get(precision, torch.float32)
+    assert result.maps.dtype == result.logits.dtype == torch.float32
+    # pooled and weighted in float32: the mean of a map stays the logit
+    torch.testing.assert_close(result.maps.mean((2, 3)).cpu(), result.logits.cpu(), rtol=0, atol=1e-5)
+
+
+def test_the_gradient_for_cpus_is_not_taken_on_a_gpu(fake_cuda):
+    layer, features = nn.Conv2d(3, 4, 3, padding=1), torch.randn(2, 3, 5, 5)
+    assert "OfFixedFeatures" in type(convolve(layer, features).grad_fn).__name__
+    assert "OfFixedFeatures" not in type(convolve(layer.cuda(), features.cuda()).grad_fn).__name__
+
+
 @pytest.mark.parametrize("precision", ["auto", *PRECISIONS])
 def test_a_checkpoint_is_loaded_to_the_gpu(networks, tmp_path, precision):
     on_cpu, on_gpu = networks
@@ -84,12 +112,29 @@ def test_averages_over_views(networks, method, options, labels):
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_dropout_of_a_share_of_a_batch(networks, precision):
+def test_a_step_of_one_of_two_processes(networks, monkeypatch, precision):
+    """Loss and accuracy of its share of a batch, of which one label does not count, with the dropout of the whole."""
     _, on_gpu = networks
-    on_gpu.train().head.rows = 4, torch.tensor([1, 3])
-    with torch.autocast("cuda", torch.bfloat16, enabled=precision != "32-true"):
-        logits = on_gpu(torch.randn(2, 3, 64, 64).cuda())
-    assert logits.device.type == "cuda" and logits.shape == (2, 6)
+    module, logged = CAMTraining(on_gpu, torch.optim.Adam).train().cuda(), {}
+    strategy = SimpleNamespace(reduce=lambda values, reduce_op: 2 * values)  # the other process has the same
+    optimizers = [SimpleNamespace(param_groups=[{"lr": 1e-3}])]
+    module._trainer = SimpleNamespace(
+        world_size=2, global_rank=1, global_step=0, strategy=strategy, optimizers=optimizers
+    )
+    monkeypatch.setattr(module, "log", logged.__setitem__)
+    monkeypatch.setattr(module, "log_dict", logged.update)
+    samples = [Sample(torch.randn(3, 64, 64), None, "", label, 0) for label in (1, 4, UNCOUNTED)]
+    batch = move_data_to_device(collate(samples), on_gpu.device)
+    with autocast(precision, "cuda"):
+        assert module(batch).dtype == torch.float32, "logits are never in half precision"
+        loss = module.training_step(batch, 0)
+        module.validation_step(batch._replace(labels=batch.labels.clamp(min=0)), 0)
+    loss.backward()
+    assert on_gpu.head.rows[0] == 4 and on_gpu.head.rows[1].tolist() == [1, 3, 1]
+    assert loss.device.type == logged["train/accuracy"].device.type == "cuda"
+    assert 0 <= float(logged["train/accuracy"]) <= 1 and torch.isfinite(loss).item()
+    assert all(parameter.grad.device.type == "cuda" for parameter in on_gpu.parameters())
+    assert module.val_loss.compute().device.type == "cuda"
 
 
 def test_faithfulness(networks):
