@@ -50,8 +50,8 @@ class PointingGame(Metric):
 
     def update(self, maps: Tensor, masks: Tensor) -> None:
         """Maps and masks ``(B, H, W)``, see :func:`peaks_inside`."""
-        inside = peaks_inside(maps, masks).to(self.hits.device)
-        self.hits += inside.sum()
+        inside = peaks_inside(maps, masks)
+        self.hits += inside.sum().to(self.hits.device)
         self.total += inside.numel()
 
     def compute(self) -> Tensor:
