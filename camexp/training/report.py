@@ -29,15 +29,18 @@ C = TypeVar("C", bound=pl.Callback)
 
 
 def report(trainer: pl.Trainer, module: CAMTraining, datamodule: CAMDataModule, options: Options) -> float:
-    """Write ``summary.json``, print the table and the next command; returns the best validation accuracy."""
+    """Write ``summary.json``, print the table and the next command; returns the best validation accuracy.
+
+    To be called by all training processes: what is measured here they measure together, the first one tells.
+    """
     checkpoints = find_callback(trainer, Checkpoints)
     best_accuracy = checkpoints.best_accuracy
     assert best_accuracy is not None  # the last step is always checked
     final = dict(checkpoints.metrics)
-    if not trainer.is_global_zero:
-        return best_accuracy
     if datamodule.images.mask is not None:
         final["val/pointing"] = pointing(module, datamodule, trainer.strategy.root_device)
+    if not trainer.is_global_zero:
+        return best_accuracy
     progress = find_callback(trainer, TrainingProgress)
     summary = {
         "run_folder": str(options["run_dir"]),
@@ -69,14 +72,17 @@ def report(trainer: pl.Trainer, module: CAMTraining, datamodule: CAMDataModule, 
 
 @torch.inference_mode()
 def pointing(module: CAMTraining, datamodule: CAMDataModule, device: torch.device) -> float:
-    """The share of validation images whose map of the true class peaks inside the object's mask."""
+    """The share of validation images whose map of the true class peaks inside the object's mask, in [0, 1].
+
+    Several processes look at a share of the images each, and all of them get the figure of all images.
+    """
     from camexp.evaluation.pointing import PointingGame  # at the end: the first step need not wait for it
 
     masks_of = datamodule.images.mask
     assert masks_of is not None
-    module.to(device).eval()
-    metric = PointingGame()
-    for batch in datamodule.loader(datamodule.val_set):
+    module.to(device).eval()  # Lightning has brought it back to the CPU
+    metric = PointingGame().to(device)  # NCCL adds up what lies on GPUs, and nothing else
+    for batch in datamodule.val_dataloader():
         batch = move_data_to_device(batch, device)
         maps = module.classifier.explain_features(module.trunk_features(batch), batch.labels[:, None]).maps.cpu()
         for cam, place in zip(maps, batch.places.tolist(), strict=True):

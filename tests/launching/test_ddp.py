@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import signal
 import subprocess
 import sys
@@ -13,7 +14,8 @@ import pytorch_lightning as pl
 
 from tests.conftest import ROOT, TINY, run_process
 
-OPTIONS = ("trainer.log_every_n_steps=1", "optimizer.lr=1e-3", "model.head.dropout=0.5", "transform=augment", "seed=3")
+OPTIONS = ("trainer.log_every_n_steps=1", "optimizer.lr=1e-3", "model.head.dropout=0.5", "transform=augment", "seed=3",
+           "precision=32-true")  # fmt: skip
 
 
 class Fall(pl.Callback):
@@ -64,6 +66,20 @@ def test_an_odd_image_counts_once(train, tmp_path, colours):
     assert len(curves[0]) > 9
     for one, two in zip(*curves, strict=True):
         assert one == pytest.approx(two, rel=1e-4, abs=1e-5, nan_ok=True)
+
+
+@pytest.mark.slow
+def test_two_processes_play_the_pointing_game_together(script, tmp_path):
+    """Three images whose maps peak on the object twice: two processes would tell of four if they filled their shares."""
+    options = ("dataset=shapes", "dataset.classes=3", "dataset.per_class=4", "dataset.size=48", *TINY, "batch_size=4",
+               "transform.size=64", "optimizer.lr=1e-4", "trainer.max_epochs=1", "precision=32-true")  # fmt: skip
+    assert script("train.py", *options, "hydra.run.dir=one").code == 0
+    done = run_process("train.py", *options, "trainer=ddp_cpu", "hydra.run.dir=two", cwd=tmp_path)
+    assert done.code == 0, done.err
+    one, two = (json.loads((tmp_path / name / "summary.json").read_text()) for name in ("one", "two"))
+    assert (two["devices"], two["val_images"]) == (2, 3)
+    assert one["final"]["val/pointing"] == two["final"]["val/pointing"] == pytest.approx(2 / 3)
+    assert "map's peak on object  0.6667" in done.out
 
 
 @pytest.mark.slow
