@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import ROOT, paint
 
 import camexp.models
 from camexp.imports import heavy_imports
 from camexp.models import TRUNKS, CAMClassifier, Preprocessing, build_trunk, describe, load
 from camexp.models.pretrained import names_network
 from camexp.models.trunks import LIBRARIES
+from tests.conftest import ROOT, paint
 
 # What a prediction with the default network has no use for, and what it would wait for.
 NOT_FOR_A_PREDICTION = {
