@@ -16,24 +16,25 @@ from camexp.precision import PRECISIONS
 
 @dataclass(frozen=True)
 class Number:
-    """What an option may be: a number in [low, high], whole or not, or null where that means something."""
+    """What an option may be: a number in [low, high], whole or not, or null or auto where that means something."""
 
     low: float
     high: float
     whole: bool = True
     optional: bool = False
+    auto: bool = False
 
     def check(self, option: str, value: Any) -> None:
         """Raise a UserError that names the option, what came and what was expected."""
-        if value is None and self.optional:
+        if (value is None and self.optional) or (value == "auto" and self.auto):
             return
         kinds: tuple[type, ...] = (int,) if self.whole else (int, float)
         sound = isinstance(value, kinds) and not isinstance(value, bool)
         if not sound or not self.low <= value <= self.high:
             kind = "a whole number" if self.whole else "a number"
-            null = "null or " if self.optional else ""
+            words = "auto, " * self.auto + "null or " * self.optional
             raise UserError(
-                f"{option}={value} is out of range: expected {null}{kind} from {self.low:g} to {self.high:g}"
+                f"{option}={value} is out of range: expected {words}{kind} from {self.low:g} to {self.high:g}"
             )
 
 
@@ -46,7 +47,7 @@ TRAIN = {
     "trainer.max_steps": Number(1, BIG, optional=True),
     "trainer.cpu_processes": Number(1, 256),
     "trainer.num_nodes": Number(1, 4096),
-    "trainer.check_every_n_steps": Number(1, BIG, optional=True),
+    "trainer.check_every_n_steps": Number(1, BIG, optional=True, auto=True),
     "trainer.log_every_n_steps": Number(1, BIG),
     "trainer.gradient_clip_val": Number(0, BIG, whole=False, optional=True),
     "checkpoint.every_n_steps": Number(0, BIG),

@@ -81,11 +81,16 @@ def shown(path: str | os.PathLike[str]) -> str:
     return os.fspath(path) if relative.startswith("..") else relative
 
 
-def lock(path: Path, shared: bool) -> BinaryIO:
+def lock(path: Path, shared: bool, wait: bool = False) -> BinaryIO:
     """An open file under a lock that ends with the process.
 
+    Args:
+        path: made if it is absent.
+        shared: others may share it; else it is for one alone.
+        wait: until others have let go of it.
+
     Raises:
-        BlockingIOError: another process holds it.
+        BlockingIOError: another process holds it, and nobody waits.
         OSError: it cannot be opened, or the file system knows no locks.
     """
     file = path.open("ab")
@@ -94,8 +99,8 @@ def lock(path: Path, shared: bool) -> BinaryIO:
     except ImportError:  # Windows: no locks, and nothing that is open can be removed there
         return file
     try:
-        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-    except OSError:
+        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
+    except BaseException:  # Ctrl-C while waiting, too
         file.close()
         raise
     return file

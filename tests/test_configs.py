@@ -95,7 +95,7 @@ def test_caltech256_is_the_recipe():
     assert (options["optimizer"]["_target_"], options["optimizer"]["lr"]) == ("torch.optim.Adam", 1e-3)
     assert options["optimizer"]["betas"][0] == 0.5
     assert options["scheduler"] == {}
-    assert options["checkpoint"]["every_n_steps"] == options["trainer"]["check_every_n_steps"] == 100
+    assert (options["checkpoint"]["every_n_steps"], options["trainer"]["check_every_n_steps"]) == (100, "auto")
     assert options["trainer"]["log_every_n_steps"] == 10
     assert composed("train", "experiment=recipe")["split"]["all"] is True
 

@@ -2,30 +2,61 @@
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import json
 import os
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
+from camexp.data.arrays import IntArray, PathArray
+from camexp.data.exclusive import exclusive
 from camexp.data.images import UnreadableImage, read_image
 from camexp.data.imageset import ImageSet
+from camexp.data.records import KEY_BYTES, RecordLog, Records, SortedRecords, file_key, memory_of
 from camexp.errors import UserError
-from camexp.files import replacing
+from camexp.files import write_json
 from camexp.reporting.progress import Progress
 
 Skipped = tuple[Path, str]
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+AT_ONCE = 8  # files that one thread is given
+PORTION = 1024  # files after which what was found is remembered: so much a killed process loses
 
 
 def find_undecodable(images: ImageSet) -> list[Skipped]:
     """The files that cannot be decoded, with the reasons.
 
-    Every file is decoded in full, in threads. Which ones could be is remembered under the user's cache
-    folder by size and time of change, so that the next run on the same files need not look again.
+    Every file is decoded in full, in threads. Which ones could be is remembered under the user's cache folder, as the
+    check goes on, so that nobody need look again until a file changes: neither the next run, nor an interrupted one,
+    nor the other processes of this one, which wait for the first.
     """
-    reasons = _reasons(images.paths, images.root)
-    return [(path, reason) for path, reason in zip(images.paths, reasons, strict=True) if reason]
+    paths, memory = images.path_array, RecordLog(memory_of(images.root, "decodable"), KEY_BYTES)
+    keys = _keys(paths)
+    if not len(_unknown(keys, memory)):
+        return []
+    failures = memory.path.with_suffix(".failures.json")
+    with exclusive(memory.path.with_suffix(".lock"), f"checking the images in {images.root}") as waited:
+        unknown = _unknown(keys, memory)  # another process may have looked at them in the meantime
+        # A failure is looked at again: it may have been the network's or the rights', not the file's. But processes
+        # that check at one time are to find the same, or they would train on different images.
+        told = _read_failures(failures) if waited else {}
+        reasons = {place: told[key] for place in unknown.tolist() if (key := keys[place].tobytes().hex()) in told}
+        unknown = np.setdiff1d(unknown, list(reasons), assume_unique=True)
+        if len(unknown):
+            with contextlib.suppress(OSError):
+                failures.unlink(missing_ok=True)
+            reasons |= _decode(paths, keys, unknown, memory)
+            with contextlib.suppress(OSError):  # a read-only home only means looking again
+                write_json(failures, {keys[place].tobytes().hex(): reason for place, reason in reasons.items()})
+    return [(paths[place], reasons[place]) for place in sorted(reasons)]
 
 
 def without(images: ImageSet, skipped: Sequence[Skipped], max_skipped: float) -> ImageSet:
@@ -39,6 +70,8 @@ def without(images: ImageSet, skipped: Sequence[Skipped], max_skipped: float) ->
     Raises:
         UserError: more than that share, or a class of which nothing is left.
     """
+    if not skipped:
+        return images
     if len(skipped) > max_skipped * len(images):
         path, reason = skipped[0]
         raise UserError(
@@ -46,32 +79,72 @@ def without(images: ImageSet, skipped: Sequence[Skipped], max_skipped: float) ->
             f"(the first is {path}: {reason}), more than dataset.max_skipped={max_skipped:g} allows: "
             "mend them or raise it"
         )
-    gone = {path for path, _ in skipped}
-    kept = images.take([index for index, path in enumerate(images.paths) if path not in gone])
+    gone = {os.fsencode(path) for path, _ in skipped}
+    there = [encoded not in gone for encoded in images.path_array.iter_encoded()]
+    kept = images.take(IntArray(np.flatnonzero(there)))
     bare = [name for name, count in zip(kept.classes, kept.count(), strict=True) if not count]
     if bare:
         raise UserError(f"dataset.root={images.root}: no image of the class {bare[0]} can be decoded")
     return kept
 
 
-def _reasons(paths: Sequence[Path], root: Path) -> list[str]:
-    """Why each file cannot be decoded; an empty text where it can."""
-    memory = _memory(root)
-    known = dict.fromkeys(_remembered(memory), "")
-    identities = [_identity(path) for path in paths]
-    new = [index for index, identity in enumerate(identities) if identity not in known]
-    if new:
-        pool = ThreadPoolExecutor()  # decoding lets go of the interpreter: threads do
+def _keys(paths: PathArray) -> Records:
+    """What each file is remembered by, ``(N, KEY_BYTES)``; zeros, which stand for nothing, where there is no file."""
+    keys = bytearray()
+    for path in paths.iter_encoded():
         try:
-            with Progress("checking images", total=len(new), unit="images") as progress:
-                for index, reason in zip(new, pool.map(_reason, [paths[index] for index in new]), strict=True):
-                    known[identities[index]] = reason
-                    progress.advance(1)
-        finally:
-            pool.shutdown(cancel_futures=True)  # Ctrl-C need not wait for a hundred thousand files
-        # a failure is looked at again: it may have been the network's or the rights', not the file's
-        _remember(memory, [identity for identity in identities if not known[identity]])
-    return [known[identity] for identity in identities]
+            keys += file_key(path)
+        except OSError:
+            keys += bytes(KEY_BYTES)
+    return np.frombuffer(keys, np.uint8).reshape(-1, KEY_BYTES)
+
+
+def _unknown(keys: Records, memory: RecordLog) -> NDArray[np.int64]:
+    """The places of the files of which nothing is remembered."""
+    return np.flatnonzero(~SortedRecords(memory.read()[0]).has(keys) | ~keys.any(1))
+
+
+def _decode(paths: PathArray, keys: Records, places: NDArray[np.int64], memory: RecordLog) -> dict[int, str]:
+    """Decode the files at these places, remembering portion by portion which can be; why the others cannot."""
+    reasons: dict[int, str] = {}
+    sound: list[int] = []
+
+    def look(some: NDArray[np.int64]) -> list[tuple[int, str]]:
+        return [(int(place), _reason(paths[int(place)])) for place in some]
+
+    def remember() -> None:
+        with contextlib.suppress(OSError):  # a read-only home only means looking again next time
+            memory.append(keys[[place for place in sound if keys[place].any()]])
+        sound.clear()
+
+    workers = min(32, (os.cpu_count() or 1) + 4)
+    pool = ThreadPoolExecutor(workers)  # decoding lets go of the interpreter: threads do
+    portions = (places[first : first + AT_ONCE] for first in range(0, len(places), AT_ONCE))
+    try:
+        with Progress("checking images", total=len(places), unit="images") as progress:
+            for found in _in_order(pool, look, portions, ahead=2 * workers):
+                reasons |= {place: reason for place, reason in found if reason}
+                sound += [place for place, reason in found if not reason]
+                progress.advance(len(found))
+                if len(sound) >= PORTION:
+                    remember()
+    finally:
+        pool.shutdown(cancel_futures=True)
+        remember()  # Ctrl-C loses nothing
+    return reasons
+
+
+def _in_order(
+    pool: ThreadPoolExecutor, function: Callable[[In], Out], items: Iterable[In], ahead: int
+) -> Iterator[Out]:
+    """As ``pool.map``, which would queue a million items at once."""
+    waiting: deque[Future[Out]] = deque()
+    for item in items:
+        waiting.append(pool.submit(function, item))
+        if len(waiting) > ahead:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
 
 
 def _reason(path: Path) -> str:
@@ -82,31 +155,9 @@ def _reason(path: Path) -> str:
     return ""
 
 
-def _identity(path: Path) -> str:
+def _read_failures(path: Path) -> dict[str, str]:
     try:
-        stat = path.stat()
-    except OSError:
-        return f"{path.absolute()}|absent"
-    return f"{path.absolute()}|{stat.st_size}|{stat.st_mtime_ns}"
-
-
-def _memory(root: Path) -> Path:
-    cache = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
-    name = hashlib.sha256(os.fsencode(root.absolute())).hexdigest()[:24]
-    return Path(cache, "camexp", "decodable", f"{name}.json")
-
-
-def _remembered(memory: Path) -> list[str]:
-    try:
-        content = json.loads(memory.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return []
-    return content if isinstance(content, list) and all(isinstance(one, str) for one in content) else []
-
-
-def _remember(memory: Path, decodable: list[str]) -> None:
-    try:
-        with replacing(memory) as temporary:
-            temporary.write_text(json.dumps(decodable), encoding="utf-8")
-    except OSError:
-        pass  # a read-only home only means looking again next time
+        return {}
+    return {str(key): str(reason) for key, reason in content.items()} if isinstance(content, dict) else {}

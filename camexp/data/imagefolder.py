@@ -6,6 +6,9 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
+
+from camexp.data.arrays import IntArray, PathArray
 from camexp.data.images import image_extensions
 from camexp.data.imageset import ImageSet
 from camexp.errors import UserError
@@ -66,19 +69,18 @@ def gather(
     Raises:
         UserError: see :func:`find_imagefolder`.
     """
-    paths: list[Path] = []
-    labels: list[int] = []
+    parts: list[PathArray] = []
     left_out = 0
-    for label, folder in enumerate(folders):
+    for folder in folders:
         found = list(walk(folder))
-        images = [path for path in found if is_image(path)]
-        left_out += len(found) - len(images)
-        paths += images
-        labels += [label] * len(images)
+        parts.append(PathArray.of_bytes(os.fsencode(path) for path in found if is_image(path)))
+        left_out += len(found) - len(parts[-1])
+    paths = PathArray.joining(parts)
     if not paths:
         raise UserError(f"dataset.root={root} holds no image: expected one sub-folder a class with images in it")
     classes = tuple(class_name(folder.name) for folder in folders)
-    return ImageSet(root, classes, tuple(paths), tuple(labels), left_out)
+    labels = IntArray(np.repeat(np.arange(len(parts)), [len(part) for part in parts]))
+    return ImageSet(root, classes, paths, labels, left_out)
 
 
 def walk(folder: Path) -> Iterator[Path]:

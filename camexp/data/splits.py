@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from camexp.data.arrays import IntArray
 from camexp.data.imageset import ImageSet
 from camexp.errors import UserError
 
 
 @dataclass(frozen=True)
 class Split:
-    """Places in an image set: what is trained on and what is checked on."""
+    """Places in an image set: what is trained on and what is checked on; kept as :class:`IntArray`.
 
-    train: tuple[int, ...]
-    val: tuple[int, ...]
+    >>> Split((0, 2), (1,)) == Split([0, 2], [1])
+    True
+    """
+
+    train: Sequence[int]
+    val: Sequence[int]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "train", IntArray(self.train))
+        object.__setattr__(self, "val", IntArray(self.val))
 
 
 def split_images(images: ImageSet, options: Mapping[str, Any], seed: int) -> Split:
@@ -33,7 +42,7 @@ def split_images(images: ImageSet, options: Mapping[str, Any], seed: int) -> Spl
     Raises:
         UserError: an option out of range, or a class with too few images.
     """
-    everything = tuple(range(len(images)))
+    everything = IntArray(np.arange(len(images)))
     if options["all"]:
         return Split(everything, everything)
     per_class, fraction = options["train_per_class"], options["val_fraction"]
@@ -42,11 +51,10 @@ def split_images(images: ImageSet, options: Mapping[str, Any], seed: int) -> Spl
     if per_class is not None and not (isinstance(per_class, int) and per_class > 0):
         raise UserError(f"split.train_per_class={per_class} is out of range: expected a whole number above 0")
 
-    labels = np.asarray(images.labels)
-    train: list[int] = []
-    val: list[int] = []
-    for label, name in enumerate(images.classes):
-        places = np.flatnonzero(labels == label)
+    counts = images.count()
+    by_class = np.split(np.argsort(images.labels, kind="stable"), np.cumsum(counts)[:-1])
+    train, val = [], []
+    for label, (name, places) in enumerate(zip(images.classes, by_class, strict=True)):
         smallest = 2 if per_class is None else per_class + 1
         if len(places) < smallest:
             option = "split.val_fraction" if per_class is None else f"split.train_per_class={per_class}"
@@ -57,12 +65,12 @@ def split_images(images: ImageSet, options: Mapping[str, Any], seed: int) -> Spl
         places = np.random.default_rng([seed, label]).permutation(places)
         held_out = round(len(places) * fraction) if per_class is None else len(places) - per_class
         held_out = min(max(held_out, 1), len(places) - 1)
-        val += places[:held_out].tolist()
-        train += places[held_out:].tolist()
-    return Split(tuple(sorted(train)), tuple(sorted(val)))
+        val.append(places[:held_out])
+        train.append(places[held_out:])
+    return Split(IntArray(np.sort(np.concatenate(train))), IntArray(np.sort(np.concatenate(val))))
 
 
 def class_table(images: ImageSet, split: Split) -> list[tuple[int, str, int, int]]:
     """Label, name and number of training and validation images of each class."""
-    train, val = images.take(split.train).count(), images.take(split.val).count()
+    train, val = images.count(split.train), images.count(split.val)
     return [(label, name, train[label], val[label]) for label, name in enumerate(images.classes)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -104,11 +105,12 @@ class CAMDataModule(pl.LightningDataModule):
 
     def write_lists(self, folder: Path) -> None:
         """``splits/train.csv``, ``splits/val.csv`` and ``classes.csv``."""
+        images = self.images
         for name in ("train", "val"):
             places: Sequence[int] = getattr(self.split, name)
-            rows = [
-                (self.images.paths[p], self.images.labels[p], self.images.classes[self.images.labels[p]])
-                for p in places
-            ]
+            rows = (
+                (os.fsdecode(images.path_array.encoded(place)), label := images.labels[place], images.classes[label])
+                for place in places
+            )
             write_csv(folder / "splits" / f"{name}.csv", ("path", "label", "class"), rows)
         write_csv(folder / "classes.csv", ("label", "name", "train", "val"), class_table(self.images, self.split))

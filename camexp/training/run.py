@@ -147,6 +147,7 @@ def build_trainer(
         callbacks,
         [MetricsCSV(run_folder / "metrics.csv"), *loggers],
         run_folder,
+        validation_batches=-(-len(datamodule.split.val) // datamodule.batch_size),
     )
 
 
@@ -181,8 +182,7 @@ def build_inspector(
             pictures.append(read_image(path))
         except UnreadableImage as error:
             raise UserError(f"inspect.image={path} cannot be decoded ({error}): give another image") from error
-    known = {path.resolve(): label for path, label in zip(images.paths, images.labels, strict=True)}
-    own = [known.get(path.resolve()) for path in paths]
+    own = [None if (place := images.find(path)) is None else images.labels[place] for path in paths]
     return CAMInspector(
         pictures,
         pair_labels(len(paths), as_typed(inspect["label"]), own),

@@ -76,6 +76,23 @@ def total_steps(options: Mapping[str, Any], steps_per_epoch: int) -> int:
     return int(min(limits))
 
 
+def check_interval(asked: int | str | None, steps_per_epoch: int, validation_batches: int) -> int | None:
+    """The steps from one validation to the next; ``None``: the end of each epoch.
+
+    Args:
+        asked: ``trainer.check_every_n_steps``. ``auto`` is every 100 steps, or less often, so that no more images are
+            checked than trained on.
+        steps_per_epoch, validation_batches: batches of training and of validation images.
+
+    >>> check_interval("auto", 1000, 20), check_interval("auto", 32500, 8125), check_interval("auto", 1000, 1000)
+    (100, 8125, None)
+    >>> check_interval(100, 32500, 8125), check_interval(100, 50, 10), check_interval(None, 1000, 20)
+    (100, None, None)
+    """
+    every = max(100, validation_batches) if asked == "auto" else asked
+    return int(every) if every is not None and int(every) < steps_per_epoch else None
+
+
 def build_trainer(
     options: Mapping[str, Any],
     devices: Mapping[str, Any],
@@ -84,6 +101,7 @@ def build_trainer(
     callbacks: Sequence[pl.Callback],
     loggers: Sequence[Logger],
     run_folder: Path,
+    validation_batches: int = 0,
 ) -> pl.Trainer:
     """The Trainer of a run.
 
@@ -91,11 +109,12 @@ def build_trainer(
         options: the ``trainer`` group as plain values; what is not ours is Lightning's own.
         devices: see :func:`camexp.devices.accelerator`.
         precision: Lightning's, as ``32-true``, ``bf16-mixed``, ``16-mixed``.
-        steps_per_epoch: an epoch shorter than ``check_every_n_steps`` is checked at its end instead.
+        steps_per_epoch: an epoch that is no longer than ``check_every_n_steps`` is checked at its end instead.
         callbacks, loggers: what watches.
         run_folder: nothing is written outside it.
+        validation_batches: see :func:`check_interval`.
     """
-    every = options["check_every_n_steps"]
+    every = check_interval(options["check_every_n_steps"], steps_per_epoch, validation_batches)
     steps = total_steps(options, steps_per_epoch)
     extra = {key: value for key, value in options.items() if key not in OURS}
     if refused := sorted(extra.keys() & REFUSED):
@@ -103,7 +122,6 @@ def build_trainer(
             f"trainer.{refused[0]}={extra[refused[0]]} is not supported: a step is a batch here, and an epoch "
             "all images; choose batch_size, trainer.max_steps or dataset.classes"
         )
-    across_epochs = every is not None and every < steps_per_epoch
     settings: dict[str, Any] = dict(
         **devices,
         num_nodes=options["num_nodes"],
@@ -111,8 +129,8 @@ def build_trainer(
         max_steps=-1,
         precision=precision,
         # counted across epochs: every 100 steps means every 100 steps
-        val_check_interval=every if across_epochs else 1.0,
-        check_val_every_n_epoch=None if across_epochs else 1,
+        val_check_interval=every or 1.0,
+        check_val_every_n_epoch=None if every else 1,
         log_every_n_steps=options["log_every_n_steps"],
         gradient_clip_val=options["gradient_clip_val"],
         callbacks=[StopAfter(steps), *callbacks],
