@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import runpy
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,13 +110,52 @@ def script(
     return call
 
 
-def run_process(name: str, *arguments: str, cwd: Path, timeout: float = 300) -> Finished:
+def run_process(name: str, *arguments: str, cwd: Path) -> Finished:
     """Run a script as its user does, in a process of its own."""
     result = subprocess.run(
         [sys.executable, str(ROOT / name), *arguments],
-        cwd=cwd, capture_output=True, text=True, timeout=timeout, env={**os.environ, "PYTHONWARNINGS": "default"},
+        cwd=cwd, capture_output=True, text=True, env={**os.environ, "PYTHONWARNINGS": "default"},
     )  # fmt: skip
     return Finished(result.returncode, result.stdout, result.stderr)
+
+
+class Running:
+    """A script in a process group of its own, whose lines can be waited for."""
+
+    def __init__(self, process: subprocess.Popen[str]):
+        self.process = process
+
+    def until(self, pattern: str) -> re.Match[str]:
+        """Wait for the line in which the pattern is found."""
+        assert self.process.stdout is not None
+        seen = []
+        for line in self.process.stdout:
+            seen.append(line)
+            if found := re.search(pattern, line):
+                return found
+        raise AssertionError(f"{pattern} was never said: {''.join(seen)}")
+
+    def end(self, signum: int | None = None) -> Finished:
+        """Wait for its end, after a signal if one is given; what it said from here on."""
+        if signum is not None:
+            self.process.send_signal(signum)
+        out, _ = self.process.communicate()
+        return Finished(self.process.returncode, out, "")
+
+
+@contextmanager
+def running(name: str, *arguments: str, cwd: Path) -> Iterator[Running]:
+    """Start a script, which does not outlive the block, whatever becomes of the test. Its two streams are one."""
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / name), *arguments],
+        cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+    )  # fmt: skip
+    try:
+        yield Running(process)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
 
 
 @pytest.fixture

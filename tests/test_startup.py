@@ -48,7 +48,7 @@ def imported(code: str, cwd: Path) -> set[str]:
     """The modules that a fresh interpreter has after some code."""
     end = "\nimport json, sys\nprint('\\n' + json.dumps(sorted(sys.modules)))"
     done = subprocess.run(
-        [sys.executable, "-c", code + end], cwd=cwd, capture_output=True, text=True, timeout=300,
+        [sys.executable, "-c", code + end], cwd=cwd, capture_output=True, text=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -119,12 +119,12 @@ class SortedRecords:
 
     >>> table = SortedRecords(np.arange(40, dtype=np.uint8).reshape(2, 20))
     >>> table.get(bytes(range(20, 36))), table.get(bytes(16))
-    (b'$%&\\'', None)
+    (b"$%&'", None)
     """
 
     def __init__(self, records: Records):
-        heads = _heads(records)
-        order = np.argsort(heads, kind="stable")  # quick on what is sorted in parts already
+        heads = _halves(records, 0)
+        order = np.lexsort((_halves(records, 1), heads))
         keys = records[order, :KEY_BYTES]
         new = np.ones(len(order), bool)
         new[1:] = (keys[1:] != keys[:-1]).any(1)
@@ -144,7 +144,7 @@ class SortedRecords:
         """Which of ``(N, KEY_BYTES)`` keys there are, ``(N,)``."""
         if not len(self):
             return np.zeros(len(keys), bool)
-        places = np.minimum(self.heads.searchsorted(_heads(keys)), len(self) - 1)
+        places = np.minimum(self.heads.searchsorted(_halves(keys, 0)), len(self) - 1)
         found: NDArray[np.bool_] = (self.records[places, :KEY_BYTES] == keys).all(1)
         return found
 
@@ -153,5 +153,6 @@ class SortedRecords:
         return SortedRecords(np.concatenate([self.records, records]))
 
 
-def _heads(records: Records) -> NDArray[np.uint64]:
-    return np.ascontiguousarray(records[:, :8]).view("<u8")[:, 0]
+def _halves(records: Records, number: int) -> NDArray[np.uint64]:
+    """The first or the second half of each key as a number."""
+    return np.ascontiguousarray(records[:, 8 * number : 8 * number + 8]).view("<u8")[:, 0]

@@ -177,14 +177,16 @@ def test_two_runs_started_at_once(colours, tmp_path):
         )
 
     same = [start("hydra.run.dir=same", f"seed={seed}") for seed in (1, 2)]
-    ended = sorted((process.wait(), process.communicate()[1]) for process in same)
+    ended = sorted((process.communicate()[1], process.returncode)[::-1] for process in same)
     assert [code for code, _ in ended] == [0, 1]
     assert "hydra.run.dir=same is in use by another run" in ended[1][1] or "holds a run already" in ended[1][1]
     kept = (tmp_path / "same/.hydra/overrides.yaml").read_text()
     winner = next(seed for seed, process in zip((1, 2), same, strict=True) if process.returncode == 0)
     assert f"seed={winner}" in kept
     own = [start(f"seed={seed}") for seed in (1, 2)]
-    assert [process.wait() for process in own] == [0, 0]
+    for process in own:
+        process.communicate()
+    assert [process.returncode for process in own] == [0, 0]
     assert len(list(tmp_path.glob("outputs/train/*/*/summary.json"))) == 2
 
 

@@ -2,12 +2,10 @@
 
 import csv
 import json
-import os
 import re
 import signal
 import subprocess
 import sys
-import time
 from importlib.metadata import version
 from pathlib import Path
 
@@ -17,7 +15,7 @@ import torch
 from PIL import Image
 
 import camexp
-from tests.conftest import ROOT, TINY, paint, run_process
+from tests.conftest import ROOT, TINY, paint, run_process, running
 
 
 @pytest.fixture
@@ -241,21 +239,16 @@ def test_two_processes_share_a_run(colours, tmp_path):
 
 @pytest.mark.slow
 def test_ctrl_c_keeps_the_last_state(colours, tmp_path):
-    command = [sys.executable, str(ROOT / "train.py"), "dataset=imagefolder", f"dataset.root={colours}", *TINY,
-               "trainer.max_epochs=100000", "checkpoint.every_n_steps=20", "hydra.run.dir=run"]  # fmt: skip
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    try:
-        until = time.monotonic() + 120
-        while not (tmp_path / "run/checkpoints/step_000020.ckpt").exists() and time.monotonic() < until:
-            time.sleep(0.2)
-        os.kill(process.pid, signal.SIGINT)
-        out, err = process.communicate(timeout=60)
-    finally:
-        process.kill()
-    assert process.returncode == 128 + signal.SIGINT
-    assert "Traceback" not in out + err
-    saved = re.search(r"stopped by Ctrl-C after step (\d+), saved as (\S+):", out)
-    assert saved, out + err
+    arguments = ("dataset=imagefolder", f"dataset.root={colours}", *TINY, "trainer.max_epochs=100000",
+                 "checkpoint.every_n_steps=20", "hydra.run.dir=run")  # fmt: skip
+    with running("train.py", *arguments, cwd=tmp_path) as process:
+        process.until("step 21: validation")
+        done = process.end(signal.SIGINT)
+    assert done.code == 128 + signal.SIGINT
+    assert "Traceback" not in done.out
+    saved = re.search(r"stopped by Ctrl-C after step (\d+), saved as (\S+):", done.out)
+    assert saved, done.out
+    assert (tmp_path / "run/checkpoints/step_000020.ckpt").exists()
     checkpoint = torch.load(tmp_path / saved[2], weights_only=True)
     assert checkpoint["global_step"] == int(saved[1]) >= 20
 

@@ -55,7 +55,7 @@ def _check_and_die(images: ImageSet, portion: int) -> None:
 
 def test_a_killed_check_keeps_the_portions_that_were_whole(colours, looked):
     images = find_imagefolder(str(colours))
-    process = multiprocessing.get_context("fork").Process(target=_check_and_die, args=(images, 8))
+    process = multiprocessing.get_context("fork").Process(target=_check_and_die, args=(images, 8), daemon=True)
     process.start()
     process.join()
     assert process.exitcode == 9
@@ -93,14 +93,18 @@ def _check(
 def test_several_processes_decode_each_file_once_and_find_the_same(colours, tmp_path):
     images = find_imagefolder(str(colours))
     context = multiprocessing.get_context("fork")
-    begun, waiting, go_on = context.Event(), context.Event(), context.Event()
-    first = context.Process(target=_check, args=(images, begun, go_on, tmp_path / "log", "red_3.png"))
+    begun, go_on, waiting = context.Event(), context.Event(), [context.Event() for _ in range(2)]
+    first = context.Process(target=_check, args=(images, begun, go_on, tmp_path / "log", "red_3.png"), daemon=True)
     first.start()
     begun.wait()  # it has the lock
-    others = [context.Process(target=_wait, args=(images, waiting, go_on, tmp_path / "log")) for _ in range(2)]
+    others = [
+        context.Process(target=_wait, args=(images, event, go_on, tmp_path / "log"), daemon=True) for event in waiting
+    ]
     for process in others:
         process.start()
-    waiting.wait()
+    for event in waiting:
+        event.wait()  # about to wait for the lock: the first one may go on
+    go_on.set()
     for process in (first, *others):
         process.join()
     assert sorted((tmp_path / "log").read_text().splitlines()) == sorted(path.name for path in images.paths)
@@ -114,9 +118,8 @@ def _wait(images: ImageSet, waiting: multiprocessing.Event, go_on: multiprocessi
     lock, barrier = exclusive.lock, waiting
 
     def told(path, shared, wait=False):
-        if wait:  # it is about to wait: the first one may go on
+        if wait:
             barrier.set()
-            go_on.set()
         return lock(path, shared, wait)
 
     exclusive.lock = told

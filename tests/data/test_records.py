@@ -57,7 +57,7 @@ def _append(path: Path, seed: int) -> None:
 
 def test_processes_append_at_once(tmp_path):
     context = multiprocessing.get_context("fork")
-    processes = [context.Process(target=_append, args=(tmp_path / "a.log", seed)) for seed in range(4)]
+    processes = [context.Process(target=_append, args=(tmp_path / "a.log", seed), daemon=True) for seed in range(4)]
     for process in processes:
         process.start()
     for process in processes:
@@ -93,28 +93,28 @@ def test_a_file_s_key_follows_what_it_is(tmp_path, monkeypatch):
         file_key(b"absent.png")
 
 
-def _enter(lock: Path, entered: multiprocessing.Event, leave: multiprocessing.Event, log: Path) -> None:
+def _enter(lock: Path, entered: multiprocessing.Event, leave: int, log: Path) -> None:
     with exclusive(lock, "testing") as waited:
         with log.open("a") as file:
             file.write(f"in {waited}\n")
         entered.set()
-        leave.wait()
+        os.read(leave, 1)  # of a pipe: setting an event waits for those that wait for it, a killed one too
         with log.open("a") as file:
             file.write("out\n")
 
 
 def test_one_process_at_a_time_and_a_killed_one_lets_the_next_one_in(tmp_path):
     context = multiprocessing.get_context("fork")
-    lock, log, leave = tmp_path / "a.lock", tmp_path / "log", context.Event()
+    lock, log, (leave, let_go) = tmp_path / "a.lock", tmp_path / "log", os.pipe()
     entered = [context.Event() for _ in range(3)]
-    processes = [context.Process(target=_enter, args=(lock, event, leave, log)) for event in entered]
+    processes = [context.Process(target=_enter, args=(lock, event, leave, log), daemon=True) for event in entered]
     processes[0].start()
     entered[0].wait()
     for process in processes[1:]:
         process.start()
     processes[0].kill()
     processes[0].join()
-    leave.set()
+    os.write(let_go, b"xx")
     for process in processes[1:]:
         process.join()
     assert log.read_text().replace("True", "False").splitlines() == ["in False"] + 2 * ["in False", "out"]

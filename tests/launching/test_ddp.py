@@ -7,12 +7,11 @@ import json
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 import pytorch_lightning as pl
 
-from tests.conftest import ROOT, TINY, run_process
+from tests.conftest import ROOT, TINY, run_process, running
 
 OPTIONS = ("trainer.log_every_n_steps=1", "optimizer.lr=1e-3", "model.head.dropout=0.5", "transform=augment", "seed=3",
            "precision=32-true")  # fmt: skip
@@ -96,17 +95,10 @@ def test_one_process_fails_and_one_message_tells(train, monkeypatch):
 def test_two_processes_stop_and_go_on(train, colours, tmp_path):
     arguments = ("dataset=imagefolder", f"dataset.root={colours}", *TINY, *OPTIONS, "trainer=ddp_cpu", "resume=auto")
     assert train("trainer=ddp_cpu", "trainer.max_epochs=60", "hydra.run.dir=whole").code == 0
-    process = subprocess.Popen(
-        [sys.executable, str(ROOT / "train.py"), *arguments, "trainer.max_epochs=60", "hydra.run.dir=parts"],
-        cwd=tmp_path, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    for line in process.stdout:
-        if "step 6: validation" in line:
-            break
-    time.sleep(0.2)
-    process.send_signal(signal.SIGTERM)
-    rest, _ = process.communicate(timeout=120)
-    assert process.returncode == 128 + signal.SIGTERM and "saved as parts/checkpoints/last.ckpt" in rest
+    with running("train.py", *arguments, "trainer.max_epochs=60", "hydra.run.dir=parts", cwd=tmp_path) as process:
+        process.until("step 6: validation")
+        done = process.end(signal.SIGTERM)
+    assert done.code == 128 + signal.SIGTERM and "saved as parts/checkpoints/last.ckpt" in done.out
     done = train("trainer=ddp_cpu", "trainer.max_epochs=60", "hydra.run.dir=parts", "resume=auto")
     assert done.code == 0 and "resume: from parts/checkpoints/last.ckpt" in done.out, done.err
     whole, parts = (
@@ -129,7 +121,7 @@ def test_torchrun_starts_the_processes(colours, tmp_path):
     ]
     done = subprocess.run(
         [*command, "dataset=imagefolder", f"dataset.root={colours}", *TINY, "trainer=ddp_cpu", "trainer.max_epochs=1"],
-        cwd=tmp_path, capture_output=True, text=True, timeout=300,
+        cwd=tmp_path, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     summaries = list(tmp_path.glob("outputs/train/*/*/summary.json"))

@@ -6,7 +6,6 @@ import os
 import signal
 import sys
 import threading
-import time
 
 import pytest
 
@@ -16,33 +15,52 @@ from camexp.launching.processes import rank_environments, run_together
 from camexp.launching.ranks import agreed_folder, follows, rank, world
 from camexp.launching.run_folder import LOCK, claim, fresh, release
 
-WAIT = "import time; time.sleep(60)"
+WAIT = "import signal; signal.pause()"
 
 
 def python(*codes: str):
     return run_together([[sys.executable, "-c", code] for code in codes], [{}] * len(codes))
 
 
-def test_a_clear_sentence_comes_before_its_consequences():
+@pytest.fixture
+def fifo(tmp_path):
+    """A pipe with a name: who opens it to read waits for who opens it to write."""
+    os.mkfifo(tmp_path / "fifo")
+    return tmp_path / "fifo"
+
+
+def test_a_clear_sentence_comes_before_its_consequences(fifo):
     lost = (
-        "import sys, time; time.sleep(0.3); sys.exit('error: RuntimeError: connection lost (debug=true shows where)')"
+        f"import sys; held = open({str(fifo)!r}, 'w');"
+        "sys.exit('error: RuntimeError: connection lost (debug=true shows where)')"
     )
-    clear = "import sys, time; time.sleep(0.6); sys.exit('error: batch_size=0 is out of range')"
+    # to the end of the file: until the other one has ended
+    clear = f"import sys; open({str(fifo)!r}).read(); sys.exit('error: batch_size=0 is out of range')"
     assert python(lost, clear) == (ended := python(clear, lost))
     assert ended.code == 1 and ended.reason == "batch_size=0 is out of range"
 
 
 def test_a_killed_process_is_named(monkeypatch):
     monkeypatch.setattr("camexp.launching.processes.GRACE", 0.5)
-    start = time.monotonic()
     ended = python(WAIT, "import os; os.kill(os.getpid(), 9)")
-    assert ended.reason == "process 1 of 2 was killed by SIGKILL: out of memory?"
-    assert time.monotonic() - start < 20  # the other one was not waited for
+    assert (
+        ended.reason == "process 1 of 2 was killed by SIGKILL: out of memory?"
+    )  # and the other one was not waited for
 
 
-def test_signals_are_handed_on():
-    threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGTERM)).start()
-    assert python(WAIT, WAIT).code == 128 + signal.SIGTERM
+def test_signals_are_handed_on(fifo):
+    def send() -> None:
+        ready = os.open(fifo, os.O_RDWR)  # so it has no end while one of them has closed it, the other not opened it
+        for _ in range(2):
+            os.read(ready, 1)
+        os.close(ready)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    sending = threading.Thread(target=send)
+    sending.start()
+    waiting = f"with open({str(fifo)!r}, 'w') as ready: ready.write('x')\n{WAIT}"
+    assert python(waiting, waiting).code == 128 + signal.SIGTERM
+    sending.join()
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
@@ -69,15 +87,18 @@ def test_processes_that_someone_else_started_agree_on_a_folder(monkeypatch, tmp_
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 def test_a_child_does_not_keep_the_folder(tmp_path):
     claim(tmp_path, "output")
+    ready, began = os.pipe()
     child = os.fork()
     if not child:  # as a process that reads images does, it lives a little longer
-        time.sleep(30)
-        os._exit(0)
-    time.sleep(0.5)
+        os.write(began, b"x")
+        signal.pause()
+    os.read(ready, 1)
     release(tmp_path)
     with lock(tmp_path / LOCK, shared=False):
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
+    os.close(ready)
+    os.close(began)
 
 
 def test_a_folder_has_one_owner(tmp_path):

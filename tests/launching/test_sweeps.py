@@ -6,36 +6,20 @@ import csv
 import json
 import os
 import signal
-import subprocess
-import sys
-import time
 
 import pytest
 import torch
 from PIL import Image
 
 from camexp.compare import Job, differing, find_jobs, main
-from tests.conftest import ROOT, TINY, run_process
+from camexp.files import lock
+from camexp.launching.run_folder import LOCK
+from tests.conftest import TINY, run_process, running
 
 
 @pytest.fixture
 def options(colours):
     return ("-m", "dataset=imagefolder", f"dataset.root={colours}", *TINY, "optimizer.lr=1e-2", "logger=csv")
-
-
-def start(tmp_path, *arguments):
-    return subprocess.Popen(
-        [sys.executable, str(ROOT / "train.py"), *arguments], cwd=tmp_path, stdout=subprocess.PIPE, text=True
-    )
-
-
-def until(process, text):
-    seen = []
-    for line in process.stdout:
-        seen.append(line)
-        if text in line:
-            return
-    raise AssertionError(f"{text} was never said: {''.join(seen)}")
 
 
 def weights(folder):
@@ -45,16 +29,13 @@ def weights(folder):
 @pytest.mark.slow
 def test_a_failed_job_ends_no_other_and_a_sweep_goes_on(options, tmp_path):
     swept = (*options, "trainer.max_epochs=60", "model.head.channels=-3,8,9")
-    process = start(tmp_path, *swept, "hydra.sweep.dir=sweep", "hydra.sweeper.max_batch_size=1")
-    until(process, "run folder sweep/2")  # job 0 has failed, job 1 is done
-    until(process, "validation accuracy")
-    process.kill()  # with its job in the middle of it
-    process.communicate()
-    deadline = time.monotonic() + 30
-    while not (tmp_path / "sweep/2/checkpoints/last.ckpt").exists():  # the orphan saves, and ends
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    time.sleep(1.0)
+    options_of_folder = ("hydra.sweep.dir=sweep", "hydra.sweeper.max_batch_size=1")
+    with running("train.py", *swept, *options_of_folder, cwd=tmp_path) as process:
+        process.until("run folder sweep/2")  # job 0 has failed, job 1 is done
+        process.until("validation accuracy")
+        process.end(signal.SIGKILL)  # with its job in the middle of it: that one saves, and ends
+    lock(tmp_path / "sweep/2" / LOCK, shared=False, wait=True).close()
+    assert (tmp_path / "sweep/2/checkpoints/last.ckpt").exists()
 
     again = run_process("train.py", *swept, "hydra.sweep.dir=sweep", cwd=tmp_path)
     assert again.code == 1 and "holds a sweep already" in again.err and again.err.count("\n") == 1
@@ -112,12 +93,11 @@ def test_optuna_goes_on_and_prunes(options, tmp_path):
     pytest.importorskip("optuna")
     search = (*options, "trainer.max_epochs=40", "hydra/sweeper=optuna", "hydra.sweeper.n_trials=2",
               "optimizer.lr=tag(log,interval(1e-4,1e-1))", "hydra.sweeper.pruner.n_startup_trials=1")  # fmt: skip
-    process = start(tmp_path, *search, "hydra.sweep.dir=search")
-    until(process, "run folder search/1")
-    until(process, "step 30: validation")
-    process.send_signal(signal.SIGINT)
-    rest, _ = process.communicate(timeout=60)
-    assert process.returncode == 130 and "sweep.resume=search goes on" in rest
+    with running("train.py", *search, "hydra.sweep.dir=search", cwd=tmp_path) as process:
+        process.until("run folder search/1")
+        process.until("step 30: validation")
+        done = process.end(signal.SIGINT)
+    assert done.code == 130 and "sweep.resume=search goes on" in done.out
     done = run_process("train.py", *search, "sweep.resume=search", cwd=tmp_path)
     assert done.code == 0, done.err
     assert "1 of 2 trials are done" in done.out and "resume: from search/1/checkpoints/last.ckpt" in done.out

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 import zipfile
 from io import BytesIO
@@ -24,7 +21,7 @@ from safetensors.torch import save_file
 from camexp.models.trunks import build_trunk
 from camexp.training.position import Position
 from camexp.training.resume import newest_sound
-from tests.conftest import ROOT, TINY, run_process
+from tests.conftest import TINY, run_process, running
 
 
 class Trip(pl.Callback):
@@ -38,7 +35,7 @@ class Trip(pl.Callback):
         if trainer.global_step >= self.step:
             if self.signum is None:
                 raise RuntimeError("stumbled")
-            os.kill(os.getpid(), self.signum)
+            signal.raise_signal(self.signum)
 
 
 OPTIONS = (
@@ -236,26 +233,21 @@ def test_tensorboard_shows_each_step_once(run, tmp_path):
 
 @pytest.mark.slow
 def test_killed_at_any_moment(colours, tmp_path):
-    """``kill -9`` at random moments of a process of its own, until the run comes through."""
+    """``kill -9`` at random moments of a process of its own, between one step and the next."""
     common = ("dataset=imagefolder", f"dataset.root={colours}", *TINY, *OPTIONS, "num_workers=1", "transform=augment",
               "trainer.max_epochs=60", "logger=csv")  # fmt: skip
     assert run_process("train.py", *common, "hydra.run.dir=whole", cwd=tmp_path).code == 0
     moments = random.Random(0)
-    kills = 0
-    while kills < 5:
-        process = subprocess.Popen(
-            [sys.executable, str(ROOT / "train.py"), *common, "hydra.run.dir=parts", "resume=auto"],
-            cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True,
-        )  # fmt: skip
-        for line in process.stdout:  # the start takes seconds in which there is nothing to lose
-            if b"run folder" in line:
-                break
-        time.sleep(moments.uniform(0.3, 2.5))
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.stdout.close()
-        assert process.wait() == -signal.SIGKILL, "it came to its end before it was killed: give it more epochs"
-        kills += 1
+    for _ in range(5):
+        with running("train.py", *common, "hydra.run.dir=parts", "resume=auto", cwd=tmp_path) as process:
+            process.until("run folder")  # the start takes seconds in which there is nothing to lose
+            for _ in range(moments.randint(1, 10)):
+                begun = time.monotonic()
+                process.until(r"step \d+: validation")
+            time.sleep(moments.uniform(0, 1) * (time.monotonic() - begun))  # anywhere before the next line
+            os.killpg(process.process.pid, signal.SIGKILL)
+            done = process.end()
+        assert done.code == -signal.SIGKILL, "it came to its end before it was killed: give it more epochs"
     done = run_process("train.py", *common, "hydra.run.dir=parts", "resume=auto", cwd=tmp_path)
     assert done.code == 0, done.err
     require_same(tmp_path / "whole", tmp_path / "parts")
