@@ -81,6 +81,8 @@ CHOICES = {
     "command": ("train", "classes"),
     "precision": PRECISIONS,
     "resume": ("auto",),
+    # others split the weights (FSDP, DeepSpeed), or start the processes themselves (ddp_spawn)
+    "trainer.strategy": ("auto", "ddp", "ddp_find_unused_parameters_false", "ddp_find_unused_parameters_true"),
 }
 FLAGS = (
     "overlays",

@@ -199,10 +199,11 @@ def _wait(watched: Sequence[_Watched], stopped: Sequence[int]) -> None:
 
 
 def _read(stream: BinaryIO, lines: list[tuple[float, str]], echo: bool) -> None:
-    for raw in stream:
-        line = raw.decode(errors="replace").rstrip("\n")
-        if line.strip():
-            lines.append((time.monotonic(), line))
-            del lines[:-200]
-        if echo and not line.startswith("error: "):  # that one is told once all have ended
-            print(line, file=sys.stderr, flush=True)
+    with stream:
+        for raw in stream:
+            line = raw.decode(errors="replace").rstrip("\n")
+            if line.strip():
+                lines.append((time.monotonic(), line))
+                del lines[:-200]
+            if echo and not line.startswith("error: "):  # that one is told once all have ended
+                print(line, file=sys.stderr, flush=True)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from camexp.errors import UserError, nearest, reason
 from camexp.models.trunks import LIBRARIES, Trunk
@@ -65,7 +66,7 @@ def timm_trunk(name: str, output_stride: int | None = None) -> Trunk:
 def _trunk(features: nn.Module, name: str) -> Trunk:
     was_training = features.training
     try:
-        with torch.no_grad():
+        with torch.enable_grad():
             out = features.eval()(torch.zeros(1, 3, 64, 64))
     except Exception as error:  # a network of a fixed input size, or of several inputs
         raise UserError(f"model.name: {name} gives no features in space ({reason(error)}): take a CNN") from error
@@ -73,8 +74,66 @@ def _trunk(features: nn.Module, name: str) -> Trunk:
     if not isinstance(out, torch.Tensor) or out.ndim != 4 or out.shape[1] < out.shape[-1] * 2:
         shape = tuple(out.shape) if isinstance(out, torch.Tensor) else type(out).__name__
         raise UserError(f"model.name: {name} ends in {shape}, not in features (B, D, h, w): take a CNN")
+    removed = remove_unused(features, out)
     layers = {key: [child] for key, child in features.named_children() if any(True for _ in child.parameters())}
-    return Trunk(features, out.shape[1], 64 // out.shape[-1], layers, beyond=BEYOND, prefix="")
+    trunk = Trunk(features, out.shape[1], 64 // out.shape[-1], layers, (*BEYOND, *removed), prefix="")
+    features.register_load_state_dict_pre_hook(partial(_forget, removed))
+    return trunk
+
+
+def remove_unused(features: nn.Module, out: Tensor) -> tuple[str, ...]:
+    """Take out what a forward pass did not use, as the norm of a head that is gone.
+
+    DistributedDataParallel waits for the gradient of every parameter, and the count of what trains is to be true.
+
+    Args:
+        features: changed in place: modules none of whose parameters was used become ``nn.Identity``; a single such
+            parameter of a module that is used stays, out of training.
+        out: what the pass gave, with its gradient function.
+
+    Returns:
+        What the state-dict keys of the modules taken out begin with.
+
+    >>> class Cut(nn.Sequential):
+    ...     def forward(self, x: Tensor) -> Tensor:
+    ...         return self[0](x)
+    >>> network = Cut(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
+    >>> remove_unused(network, network(torch.zeros(1, 3, 8, 8))), list(network.state_dict())
+    (('1.',), ['0.weight', '0.bias'])
+    """
+    used = _leaves(out)
+    removed: list[str] = []
+    for path, module in list(features.named_modules()):
+        parameters = list(module.parameters())
+        if not path or not parameters or path.startswith(tuple(removed)):
+            continue
+        if not any(parameter in used for parameter in parameters):
+            features.set_submodule(path, nn.Identity())
+            removed.append(f"{path}.")
+    for parameter in features.parameters():
+        if parameter not in used:
+            parameter.requires_grad_(False)
+    return tuple(removed)
+
+
+def _leaves(out: Tensor) -> set[Tensor]:
+    """The parameters that a tensor was computed from: the ends of its graph, no gradient needs computing."""
+    leaves, seen, ahead = set(), set(), [out.grad_fn]
+    while ahead:
+        node = ahead.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if hasattr(node, "variable"):
+            leaves.add(node.variable)
+        ahead += [following for following, _ in node.next_functions]
+    return leaves
+
+
+def _forget(removed: tuple[str, ...], module: nn.Module, state: dict[str, Tensor], prefix: str, *_: object) -> None:
+    """Checkpoints of camexp 0.3 and before hold what :func:`remove_unused` takes out."""
+    for key in [key for key in state if removed and key.startswith(tuple(prefix + one for one in removed))]:
+        del state[key]
 
 
 LIBRARIES["torchvision"] = torchvision_trunk

@@ -218,6 +218,13 @@ def fit(trainer: pl.Trainer, module: CAMTraining, datamodule: CAMDataModule, res
             raise KeyboardInterrupt from None
         except MisconfigurationException as error:  # as when max_epochs lies before the checkpoint
             raise UserError(f"trainer: {reason(error)}") from error
+        except RuntimeError as error:
+            if "find_unused_parameters" not in str(error):
+                raise
+            raise UserError(
+                "trainer.strategy: a pass leaves parameters of the network unused, whose gradients the other processes "
+                "wait for: take trainer.strategy=ddp_find_unused_parameters_true"
+            ) from error
 
 
 def _ends(names: list[str]) -> list[str]:

@@ -16,11 +16,22 @@ from camexp.models.checkpoint import read_checkpoint
 
 # keys of the trainer group that are ours; any other goes to Lightning as it is
 OURS = frozenset(
-    "gpus cpu_processes num_nodes max_epochs max_steps check_every_n_steps log_every_n_steps "  # noqa: SIM905
+    "gpus cpu_processes num_nodes strategy max_epochs max_steps check_every_n_steps log_every_n_steps "  # noqa: SIM905
     "gradient_clip_val".split()
 )
 
-
+# what Lightning's Trainer is given here, by the option that decides it
+INSTEAD = {
+    "accelerator": "trainer.gpus",
+    "devices": "trainer.gpus",
+    "precision": "precision",
+    "callbacks": "callbacks",
+    "logger": "logger",
+    "default_root_dir": "hydra.run.dir",
+    "val_check_interval": "trainer.check_every_n_steps",
+    "check_val_every_n_epoch": "trainer.check_every_n_steps",
+    "enable_checkpointing": "checkpoint",
+}
 # these change what a step or an epoch is, which checkpoints count in
 REFUSED = frozenset(
     "accumulate_grad_batches limit_train_batches overfit_batches reload_dataloaders_every_n_epochs".split()  # noqa: SIM905
@@ -122,8 +133,9 @@ def build_trainer(
             f"trainer.{refused[0]}={extra[refused[0]]} is not supported: a step is a batch here, and an epoch "
             "all images; choose batch_size, trainer.max_steps or dataset.classes"
         )
+    strategy = {} if options["strategy"] == "auto" else {"strategy": options["strategy"]}
     settings: dict[str, Any] = dict(
-        **devices,
+        **{**devices, **strategy},
         num_nodes=options["num_nodes"],
         max_epochs=-(-steps // steps_per_epoch),
         max_steps=-1,
@@ -143,6 +155,9 @@ def build_trainer(
         num_sanity_val_steps=0,
         use_distributed_sampler=False,  # the datamodule shares out images without counting any twice
     )
+    if taken := sorted(extra.keys() & settings.keys()):
+        instead = f"give {INSTEAD[taken[0]]}=… instead" if taken[0] in INSTEAD else "leave it out"
+        raise UserError(f"trainer.{taken[0]}={extra[taken[0]]} is set by camexp itself: {instead}")
     try:
         return pl.Trainer(**settings, **extra)
     except (TypeError, ValueError, MisconfigurationException) as error:

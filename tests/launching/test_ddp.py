@@ -10,6 +10,7 @@ import sys
 
 import pytest
 import pytorch_lightning as pl
+import torch
 
 from tests.conftest import ROOT, TINY, run_process, running
 
@@ -89,6 +90,35 @@ def test_one_process_fails_and_one_message_tells(train, monkeypatch):
     errors = [line for line in done.err.splitlines() if "error" in line.lower()]
     assert len(errors) == 1 and "one fell over" in errors[0], done.err
     assert "Traceback" not in done.err
+
+
+@pytest.mark.slow
+def test_a_backbone_with_layers_that_are_not_used(colours, tmp_path):
+    pytest.importorskip("timm")
+    options = [one for one in TINY if not one.startswith(("model", "trainer"))]
+    done = run_process(
+        "train.py", "dataset=imagefolder", f"dataset.root={colours}", *options, "model=timm", "model.name=convnext_atto",
+        "model.weights=null", "model.freeze=none", "trainer=ddp_cpu", "trainer.max_steps=3", cwd=tmp_path,
+    )  # fmt: skip
+    assert done.code == 0, done.err
+
+
+class PartlyUsed(pl.Callback):
+    """A parameter of the user's own that no pass uses."""
+
+    def setup(self, trainer, pl_module, stage):
+        pl_module.classifier.unused = torch.nn.Parameter(torch.zeros(1))
+
+
+@pytest.mark.slow
+def test_a_strategy_of_ones_own(train):
+    own = "+callbacks.own._target_=tests.launching.test_ddp.PartlyUsed"
+    common = ("trainer=ddp_cpu", "trainer.max_steps=4", own)
+    done = train(*common)
+    assert done.code == 1 and "find_unused_parameters" in done.err, done.err
+    assert done.err.count("\n") == 1 and "trainer.strategy=ddp_find_unused_parameters_true" in done.err
+    done = train(*common, "trainer.strategy=ddp_find_unused_parameters_true")
+    assert done.code == 0, done.err
 
 
 @pytest.mark.long

@@ -33,6 +33,33 @@ def test_the_mean_of_a_map_is_the_logit(name, head):
     )
 
 
+@pytest.mark.parametrize("name", [*SMALL, "torchvision/convnext_tiny", "timm/mobilenetv3_small_050"])
+def test_every_parameter_that_trains_is_used(name):
+    """Or DistributedDataParallel waits for its gradient."""
+    model = build(name)
+    model(torch.randn(2, 3, 64, 64)).sum().backward()
+    assert [
+        key for key, parameter in model.named_parameters() if parameter.requires_grad and parameter.grad is None
+    ] == []
+
+
+def test_what_is_not_used_is_left_out_and_forgotten(tmp_path):
+    """The norm of convnext's head, which checkpoints of before hold."""
+    trunk = build_trunk("timm/convnext_atto")
+    images = torch.randn(1, 3, 64, 64)
+    whole = timm.create_model("convnext_atto").eval()
+    cut = timm.create_model("convnext_atto", num_classes=0, global_pool="").state_dict()
+    gone = sorted(cut.keys() - trunk.features.state_dict().keys())
+    assert gone == ["head.norm.bias", "head.norm.weight"]
+    trunk.features.load_state_dict({**trunk.features.state_dict(), **{key: cut[key] for key in gone}})
+    save_file(whole.state_dict(), tmp_path / "w.safetensors")
+    load_weights(trunk, str(tmp_path / "w.safetensors"), "timm/convnext_atto")
+    with torch.no_grad():
+        assert torch.equal(trunk.eval()(images), whole.forward_features(images))
+    with pytest.raises(RuntimeError, match="Unexpected"):
+        trunk.features.load_state_dict({**trunk.features.state_dict(), "stem.9.weight": torch.zeros(1)})
+
+
 @pytest.mark.parametrize(
     "name", ["torchvision/resnet18", "torchvision/densenet121", "timm/resnet10t", "timm/densenet121"]
 )

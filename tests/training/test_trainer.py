@@ -9,7 +9,7 @@ from camexp.errors import UserError
 from camexp.training.trainer import build_trainer
 
 OPTIONS = {
-    "num_nodes": 1, "max_epochs": 2, "max_steps": None, "log_every_n_steps": 10, "gradient_clip_val": None,
+    "num_nodes": 1, "strategy": "auto", "max_epochs": 2, "max_steps": None, "log_every_n_steps": 10, "gradient_clip_val": None,
 }  # fmt: skip
 
 
@@ -33,3 +33,28 @@ def test_an_interval_is_auto_null_or_a_number():
     for value in (0, "often", True, 1.5):
         with pytest.raises(UserError, match="expected auto, null or a whole number from 1 to"):
             number.check("trainer.check_every_n_steps", value)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"devices": 2}, r"trainer\.devices=2 is set by camexp itself: give trainer\.gpus=… instead"),
+        ({"use_distributed_sampler": True}, r"set by camexp itself: leave it out"),
+    ],
+)
+def test_what_is_camexp_s_own_is_said(given, said, tmp_path):
+    with pytest.raises(UserError, match=said):
+        build_trainer(
+            {**OPTIONS, "check_every_n_steps": "auto", **given},
+            {"accelerator": "cpu", "devices": 1, "strategy": "auto"},
+            "32-true",
+            10,
+            [],
+            [],
+            tmp_path,
+        )
+
+
+def test_a_strategy_that_is_not_supported_is_refused(script):
+    done = script("train.py", "trainer.strategy=fsdp")
+    assert done.code == 1 and "trainer.strategy=fsdp is not known: expected one of auto, ddp" in done.err
