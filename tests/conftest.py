@@ -155,7 +155,9 @@ def running(name: str, *arguments: str, cwd: Path) -> Iterator[Running]:
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+        assert process.stdout is not None
+        process.stdout.close()
+        process.wait()
 
 
 @pytest.fixture
