@@ -15,7 +15,7 @@ from camexp.data.imageset import ImageSet
 from camexp.data.order import Draw, randomness_from
 from camexp.data.transforms import Flip, Transform
 from camexp.errors import UserError
-from camexp.features.identity import content_digest
+from camexp.features.digests import digests_of
 from camexp.features.store import FeatureStore
 from camexp.models.preprocessing import Preprocessing
 
@@ -87,6 +87,8 @@ class LabelledImages(Dataset[Sample]):
     ):
         self.images, self.places = images, places
         self.preprocessing, self.transform, self.store = preprocessing, transform, store
+        if store is not None:
+            self._digests = digests_of(images.root)
 
     def __len__(self) -> int:
         return len(self.places)
@@ -108,7 +110,7 @@ class LabelledImages(Dataset[Sample]):
         name = ""
         try:
             if self.store is not None:
-                name = content_digest(path) + view
+                name = self._digests.of(path) + view
                 stored = self.store.read(name)
                 if stored is not None:
                     return Sample(None, stored, name, label, place)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import torch
 import torch.nn.functional as F
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
 DEFAULT_FOLDER = Path("outputs/features")
-COUNT_AGAIN = 10**9  # bytes written, after which what other processes wrote is counted too
+LOOK_AGAIN = 10**9  # bytes written, after which what other processes wrote is looked at too
 
 
 class FeatureCache:
@@ -48,12 +48,12 @@ class FeatureCache:
         self.store = FeatureStore(root / key(about))
         self.read = self.computed = 0
         self._size: float | None = None
-        self._uncounted = 0
+        self._since_look = 0
+        self._unnoted: list[int] = []
         self._writes = True
-        self._held = None
+        self._held: BinaryIO | None = None
         try:
-            self.store.create(about)
-            self._held = self.store.hold()
+            self._held = self.store.create(about)
             if not os.access(self.store.folder, os.W_OK):
                 raise PermissionError("read-only")
         except OSError as error:
@@ -111,17 +111,18 @@ class FeatureCache:
         self.computed += len(names)
         if not self._writes:
             return
-        for name, tensor in zip(names, rounded.cpu(), strict=True):
-            if not self._has_room(tensor.nbytes):
-                self._stop(f"features.max_gb={self.max_gb:g} is reached")
-                return
-            try:
+        try:
+            for name, tensor in zip(names, rounded.cpu(), strict=True):
+                if not self._has_room(tensor.nbytes):
+                    self._stop(f"features.max_gb={self.max_gb:g} is reached")
+                    break
                 written = self.store.write(name, tensor)
-            except OSError as error:
-                self._stop(f"{shown(self.root)} cannot be written to ({error.strerror or error})")
-                return
-            self._size = (self._size or 0) + written
-            self._uncounted += written
+                self._size = (self._size or 0) + written
+                self._since_look += written
+                self._unnoted.append(written)
+            self._note()
+        except OSError as error:
+            self._stop(f"{shown(self.root)} cannot be written to ({error.strerror or error})")
 
     def summary(self) -> dict[str, Any]:
         """Where the features are, and how many came from there."""
@@ -129,9 +130,14 @@ class FeatureCache:
 
     def _has_room(self, size: int) -> bool:
         limit = self.max_gb * 1e9
-        if self._size is None or self._size + size > limit or self._uncounted > COUNT_AGAIN:
-            self._size, self._uncounted = make_room(self.root, self.store, limit - size), 0
+        if self._size is None or self._size + size > limit or self._since_look > LOOK_AGAIN:
+            self._note()
+            self._size, self._since_look = make_room(self.root, self.store, limit - size), 0
         return self._size + size <= limit
+
+    def _note(self) -> None:
+        self.store.note(len(self._unnoted), sum(self._unnoted))
+        self._unnoted.clear()
 
     def _stop(self, why: str) -> None:
         self._writes = False
@@ -166,6 +172,6 @@ def open_cache(
     root = DEFAULT_FOLDER if asked in ("auto", True) else Path(str(asked)).expanduser()
     cache = FeatureCache(root, describe_trunk(classifier, features["dtype"], device), float(features["max_gb"]))
     log.info(
-        f"features: of the frozen trunk, kept in {shown(cache.store.folder)} ({cache.store.count()} there already)"
+        f"features: of the frozen trunk, kept in {shown(cache.store.folder)} ({cache.store.noted()[0]} there already)"
     )
     return cache

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from functools import lru_cache
-from pathlib import Path
+import os
 from typing import Any
 
 import torch
@@ -53,18 +52,12 @@ def key(about: dict[str, Any]) -> str:
     return hashlib.blake2b(json.dumps(about, sort_keys=True).encode(), digest_size=10).hexdigest()
 
 
-def content_digest(path: Path) -> str:
-    """The digest of a file's bytes, 32 hexadecimal digits; read again only when size or time of change differ.
+def content_digest(path: str | os.PathLike[str] | bytes) -> str:
+    """The digest of a file's bytes, 32 hexadecimal digits.
 
     The bytes and not the name: a data set copied to another disk keeps its features, an edited file loses its own.
     """
-    stat = path.stat()
-    return _digest(path, stat.st_size, stat.st_mtime_ns)
-
-
-@lru_cache(maxsize=2**21)
-def _digest(path: Path, size: int, mtime_ns: int) -> str:
-    with path.open("rb") as file:
+    with open(path, "rb") as file:
         digest = hashlib.blake2b(digest_size=16)
         while chunk := file.read(2**20):
             digest.update(chunk)

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
-import shutil
+import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from camexp.data.exclusive import is_at
+from camexp.data.records import RecordLog
+from camexp.features.identity import key
 from camexp.files import lock, replacing, write_json
 
-ABOUT, IN_USE = "about.json", "in_use"
+ABOUT, IN_USE, WRITTEN = "about.json", "in_use", "written.log"
 
 
 class FeatureStore:
@@ -27,8 +32,11 @@ class FeatureStore:
     name and renamed. So processes that fill one store at once need not know of each other, a killed one leaves
     no wrong entry, and what a disk damaged is noticed and computed again. Reading maps the file into memory.
 
+    How many entries there are, and of what size, is noted beside them as they are written: to look at a million files
+    takes longer than to compute thousands.
+
     Args:
-        folder: of this trunk alone, inside the cache's folder.
+        folder: of this trunk alone, inside the cache's folder; see :func:`camexp.features.identity.key` for its name.
 
     >>> import tempfile
     >>> store = FeatureStore(Path(tempfile.mkdtemp(), "vgg"))
@@ -66,27 +74,48 @@ class FeatureStore:
                 raise OSError(str(error)) from error
             return temporary.stat().st_size
 
-    def create(self, about: dict[str, Any]) -> None:
+    def create(self, about: dict[str, Any]) -> BinaryIO | None:
         """Make the folder, with what its features are of, and mark it as just used.
+
+        Returns:
+            A file that keeps others from removing the store until it is closed or this process ends; ``None`` where
+            the file system knows no locks.
 
         Raises:
             OSError: it cannot be written to.
         """
+        held = self._hold()
         if not (self.folder / ABOUT).exists():
             write_json(self.folder / ABOUT, about)
         os.utime(self.folder / ABOUT)
+        if not self._written().size():  # a store of camexp 0.3 and before
+            self.note(*self.scan())
+        return held
 
-    def count(self) -> int:
-        """How many entries there are."""
-        return sum(1 for _ in _entries(self.folder))
+    def note(self, count: int, size: int) -> None:
+        """Note that so many entries of so many bytes were written.
 
-    def size(self) -> int:
-        """Bytes on disk."""
-        total = 0
+        Raises:
+            OSError: a full disk, a folder that takes no files.
+        """
+        if count:
+            self._written().append(np.array([[count, size]], "<i8").view(np.uint8))
+
+    def noted(self) -> tuple[int, int]:
+        """How many entries of how many bytes there are, by what was noted; what was written twice counts twice."""
+        if not self._written().size():
+            return self.scan()
+        count, size = self._written().read()[0].view("<i8").sum(0).tolist()
+        return count, size
+
+    def scan(self) -> tuple[int, int]:
+        """How many entries of how many bytes there are, by looking at each."""
+        count = total = 0
         for entry in _entries(self.folder):
             with contextlib.suppress(OSError):  # another process may have just removed it
                 total += entry.stat().st_size
-        return total
+                count += 1
+        return count, total
 
     def last_used(self) -> float:
         """When a run last opened it, in seconds since 1970; 0 if that is not known."""
@@ -95,27 +124,59 @@ class FeatureStore:
         except OSError:
             return 0.0
 
-    def hold(self) -> BinaryIO | None:
-        """Mark the store as in use until the file returned is closed or this process ends."""
-        with contextlib.suppress(OSError):
-            return lock(self.folder / IN_USE, shared=True)
-        return None
+    def is_sound(self) -> bool:
+        """Whether the folder is a store at all: its description belongs to its name."""
+        try:
+            about = json.loads((self.folder / ABOUT).read_text(encoding="utf-8"))
+            return isinstance(about, dict) and key(about) == self.folder.name
+        except (OSError, ValueError):
+            return False
 
     def remove(self) -> bool:
-        """Remove the store, unless a running process holds it; returns whether it is gone."""
+        """Remove the store, unless a running process holds it; returns whether it is gone.
+
+        Only its own files go, and the folder only if nothing else lies there.
+        """
+        if not self.is_sound():
+            return False
         try:
             held = lock(self.folder / IN_USE, shared=False)
         except OSError:
             return False
-        with contextlib.closing(held):
-            shutil.rmtree(self.folder, ignore_errors=True)
+        with contextlib.closing(held), contextlib.suppress(OSError):
+            for entry in _entries(self.folder, temporary=True):
+                os.unlink(entry)
+            for part in _parts(self.folder):
+                with contextlib.suppress(OSError):  # something else lies there
+                    os.rmdir(part)
+            # the lock last: who waits for it sees then that it is another's
+            for name in (WRITTEN, ABOUT, IN_USE):
+                (self.folder / name).unlink(missing_ok=True)
+            self.folder.rmdir()
         return not (self.folder / ABOUT).exists()
+
+    def _hold(self) -> BinaryIO | None:
+        path = self.folder / IN_USE
+        while True:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            try:
+                held = lock(path, shared=True, wait=True)
+            except FileNotFoundError:  # the folder was removed in between
+                continue
+            except OSError:
+                return None
+            if is_at(held, path):
+                return held
+            held.close()  # it was removed while this process waited for it
+
+    def _written(self) -> RecordLog:
+        return RecordLog(self.folder / WRITTEN, 16)
 
 
 def stores(root: Path) -> list[FeatureStore]:
-    """All stores below a cache's folder, the longest unused first."""
+    """All stores below a cache's folder, the longest unused first. Other folders there are not looked at."""
     found = [FeatureStore(about.parent) for about in root.glob(f"*/{ABOUT}")]
-    return sorted(found, key=lambda store: store.last_used())
+    return sorted((store for store in found if store.is_sound()), key=lambda store: store.last_used())
 
 
 def make_room(root: Path, keep: FeatureStore, max_bytes: float) -> int:
@@ -125,7 +186,9 @@ def make_room(root: Path, keep: FeatureStore, max_bytes: float) -> int:
         The bytes on disk afterwards.
     """
     found = stores(root)
-    sizes = {store.folder: store.size() for store in found}
+    sizes = {store.folder: store.noted()[1] for store in found}
+    if sum(sizes.values()) > max_bytes:  # before anything goes: what was noted may be more than there is
+        sizes = {store.folder: store.scan()[1] for store in found}
     total = sum(sizes.values())
     for store in found:
         if total <= max_bytes:
@@ -135,12 +198,21 @@ def make_room(root: Path, keep: FeatureStore, max_bytes: float) -> int:
     return total
 
 
-def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
+def _parts(folder: Path) -> Iterator[os.DirEntry[str]]:
     with contextlib.suppress(OSError), os.scandir(folder) as inner:
         for part in inner:
-            if part.is_dir(follow_symlinks=False):
-                with contextlib.suppress(OSError), os.scandir(part) as entries:
-                    yield from (entry for entry in entries if not entry.name.startswith("."))
+            if re.fullmatch("[0-9a-f]{2}", part.name) and part.is_dir(follow_symlinks=False):
+                yield part
+
+
+def _entries(folder: Path, temporary: bool = False) -> Iterator[os.DirEntry[str]]:
+    """The files of the entries; with those that killed processes did not come to rename."""
+    for part in _parts(folder):
+        with contextlib.suppress(OSError), os.scandir(part) as entries:
+            for entry in entries:
+                whole = not entry.name.startswith(".")
+                if entry.name.endswith(".safetensors") and (whole or (temporary and "~" in entry.name)):
+                    yield entry
 
 
 def _sum(tensor: Tensor) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import signal
@@ -10,16 +11,20 @@ from pathlib import Path
 import pytest
 import torch
 
+import camexp.features.store as module
+from camexp.features.__main__ import main
 from camexp.features.cache import FeatureCache
+from camexp.features.identity import key
 from camexp.features.store import FeatureStore, make_room, stores
+from camexp.files import lock
 
 ABOUT = {"trunk": "vgg11", "dtype": "float16"}
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> FeatureStore:
-    store = FeatureStore(tmp_path / "features" / "one")
-    store.create(ABOUT)
+    store = FeatureStore(tmp_path / "features" / key(ABOUT))
+    store.create(ABOUT).close()
     return store
 
 
@@ -30,7 +35,7 @@ def test_what_is_written_comes_back(store, dtype):
     back = store.read("abcd")
     assert back.dtype == dtype and torch.equal(back, tensor)
     assert store.read("abce") is None
-    assert store.count() == 1 and store.size() == store.path("abcd").stat().st_size
+    assert store.scan() == (1, store.path("abcd").stat().st_size)
 
 
 def test_every_damaged_byte_is_noticed(store):
@@ -83,21 +88,71 @@ def test_processes_fill_one_store_at_once_and_a_killed_one_leaves_no_wrong_entry
 
 def test_the_longest_unused_store_goes_first_and_one_in_use_never(tmp_path):
     found = []
+    locks = []
     for number, name in enumerate(["old", "held", "newer", "mine"]):
-        one = FeatureStore(tmp_path / name)
-        one.create(ABOUT)
-        one.write("abcd", torch.zeros(1000))
+        about = {"trunk": name}
+        one = FeatureStore(tmp_path / key(about))
+        locks.append(one.create(about))
+        one.note(1, one.write("abcd", torch.zeros(1000)))
         os.utime(one.folder / "about.json", (number, number))
         found.append(one)
     old, held, newer, mine = found
-    size = old.size()
-    assert [one.folder.name for one in stores(tmp_path)] == ["old", "held", "newer", "mine"]
-    lock = held.hold()
+    _, size = old.noted()
+    assert [one.folder for one in stores(tmp_path)] == [one.folder for one in found]
+    locks[0].close()
+    locks[2].close()
     assert make_room(tmp_path, mine, 3.5 * size) == 3 * size
     assert not old.folder.exists() and held.folder.exists() and newer.folder.exists()
     assert make_room(tmp_path, mine, 0) == 2 * size, "what is in use and what is ours stays"
-    lock.close()
+    locks[1].close()
     assert make_room(tmp_path, mine, 0) == size and mine.read("abcd") is not None
+
+
+def test_only_what_is_a_store_s_own_is_removed(tmp_path):
+    """A cache's folder is the user's: other things may lie there, even in a store."""
+    foreign = tmp_path / "results" / "about.json"
+    foreign.parent.mkdir()
+    foreign.write_text(json.dumps(ABOUT))
+    (tmp_path / "results" / "ab").mkdir()
+    kept = [foreign, tmp_path / "results" / "ab" / "cd.safetensors", tmp_path / key(ABOUT) / "notes.txt"]
+    store = FeatureStore(tmp_path / key(ABOUT))
+    store.create(ABOUT).close()
+    store.write("abcd", torch.zeros(1000))
+    (store.folder / "ab" / ".7~abce.safetensors").write_bytes(b"of a process that was killed")
+    for path in kept[1:]:
+        path.write_text("mine")
+    other = FeatureStore(tmp_path / "other")
+    assert [one.folder for one in stores(tmp_path)] == [store.folder]
+    assert make_room(tmp_path, other, 0) == 0 and main(["clear", "--folder", str(tmp_path)]) == 0
+    assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == sorted(kept)
+    store.folder.joinpath("notes.txt").unlink()
+    store.create(ABOUT).close()
+    assert store.remove() and not store.folder.exists()
+
+
+def test_a_store_that_is_removed_while_it_is_made_is_made_again(store, monkeypatch):
+    taken = []
+
+    def removed_first(path, shared, wait=False):
+        if not taken:
+            monkeypatch.setattr(module, "lock", lock)
+            taken.append(store.remove())
+        return lock(path, shared, wait)
+
+    monkeypatch.setattr(module, "lock", removed_first)
+    held = store.create(ABOUT)
+    assert taken == [True] and store.is_sound() and not store.remove()
+    store.write("abcd", torch.zeros(3))
+    held.close()
+    assert store.remove() and not store.folder.exists()
+
+
+def test_a_store_of_before_is_counted_once(store, monkeypatch):
+    size = store.write("abcd", torch.zeros(10)) + store.write("cdef", torch.zeros(10))
+    store.create(ABOUT).close()
+    store.note(1, 100)
+    monkeypatch.setattr(store, "scan", None)
+    assert store.noted() == (3, size + 100)
 
 
 def _cache(root: Path, max_gb: float = 1.0, dtype: str = "float32", trunk: str = "a") -> FeatureCache:
@@ -109,7 +164,12 @@ def test_the_limit_ends_writing_but_not_reading(tmp_path, caplog):
     rounded = cache.round(torch.randn(10, 50, 2, 2))
     cache.keep([f"{number:04d}" for number in range(10)], rounded)
     there = [number for number in range(10) if cache.store.read(f"{number:04d}") is not None]
-    assert there == list(range(len(there))) and 0 < len(there) < 10 and cache.store.size() <= 5_000
+    assert (
+        there == list(range(len(there)))
+        and 0 < len(there) < 10
+        and cache.store.noted() == cache.store.scan()
+        and cache.store.scan()[1] <= 5_000
+    )
     assert caplog.text.count("features.max_gb") == 1
     assert torch.equal(cache.store.read("0000"), rounded[0])
 

@@ -1,0 +1,77 @@
+"""The digests of a data set's files, from run to run."""
+
+from __future__ import annotations
+
+import contextlib
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from camexp.data.records import KEY_BYTES, RecordLog, SortedRecords, file_key, memory_of
+from camexp.features.identity import content_digest
+
+WIDTH = KEY_BYTES + 16  # bytes of a record: what the file was, and the digest of its bytes
+PORTION = 256  # files after which their digests are written down: so many a killed process computes again
+
+
+class Digests:
+    """The digests of files' bytes, read again only when a file changed, and remembered for all processes and runs.
+
+    Args:
+        memory: where they are remembered.
+
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> _ = (folder / "a.png").write_bytes(b"a")
+    >>> digests = Digests(RecordLog(folder / "digests.log", WIDTH))
+    >>> digests.of(folder / "a.png") == content_digest(folder / "a.png")
+    True
+    """
+
+    def __init__(self, memory: RecordLog):
+        self.memory = memory
+        records, self._end = memory.read()
+        self._table = SortedRecords(records)
+        self._new: dict[bytes, bytes] = {}  # not written down yet
+
+    def of(self, path: Path) -> str:
+        """The digest of a file's bytes, 32 hexadecimal digits.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        key = file_key(bytes(path))
+        found = self._new.get(key) or self._table.get(key)
+        if found is None and self._read_on():
+            found = self._table.get(key)
+        if found is None:
+            found = bytes.fromhex(content_digest(path))
+            self._new[key] = found
+            if len(self._new) >= PORTION:
+                self.save()
+        return found.hex()
+
+    def save(self) -> None:
+        """Write down what is new."""
+        records = np.frombuffer(b"".join(key + digest for key, digest in self._new.items()), np.uint8)
+        with contextlib.suppress(OSError):  # a read-only home only means computing them again
+            self.memory.append(records.reshape(-1, WIDTH))
+        self._new.clear()
+
+    def _read_on(self) -> bool:
+        """Take in what all processes have written down since, if that is a good part of the whole: to sort a million
+        records for each thousand new ones would take longer than the digests."""
+        more = (self.memory.size() - self._end) // WIDTH
+        if more < max(PORTION, len(self._table) // 4):
+            return False
+        records, self._end = self.memory.read(self._end)
+        self._table = self._table.with_more(records)
+        return True
+
+
+@lru_cache(maxsize=8)
+def digests_of(root: Path) -> Digests:
+    """The digests of the files of a data set: one table for all that read it in this process, and, as long as nobody
+    adds to it, for those that are forked from it."""
+    return Digests(RecordLog(memory_of(root, "digests"), WIDTH))
