@@ -36,7 +36,7 @@ def has_native_bf16(device: str | torch.device) -> bool:
     return any(getattr(torch.cpu, name, bool)() for name in asked)
 
 
-def resolve_precision(precision: str | int, device: str | torch.device) -> str:
+def resolve_precision(precision: str | int, device: str | torch.device, trains: bool = False) -> str:
     """What is computed in, by Lightning's full name: ``auto`` resolved for this device, synonyms written out.
 
     Float16 is no choice for mixed precision on a CPU: as in Lightning, ``16-mixed`` means ``bf16-mixed`` there.
@@ -44,12 +44,15 @@ def resolve_precision(precision: str | int, device: str | torch.device) -> str:
     Args:
         precision: one of ``PRECISIONS``.
         device: ``cpu``, ``cuda``, ``mps`` …
+        trains: whether layers of the trunk train. On a CPU ``auto`` is float32 then: bfloat16 was faster, but costs
+            accuracy in training from scratch.
 
     >>> resolve_precision("auto", "mps"), resolve_precision("bf16", "cpu"), resolve_precision(32, "cpu")
     ('32-true', 'bf16-mixed', '32-true')
     """
     if precision == "auto":
-        return "bf16-mixed" if has_native_bf16(device) else "32-true"
+        exact = trains and torch.device(device).type == "cpu"
+        return "bf16-mixed" if has_native_bf16(device) and not exact else "32-true"
     name = _SYNONYMS.get(str(precision), str(precision))
     return "bf16-mixed" if name == "16-mixed" and torch.device(device).type == "cpu" else name
 

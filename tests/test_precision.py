@@ -24,6 +24,20 @@ def test_auto_follows_the_device(monkeypatch):
         assert resolve_precision("64-true", "cpu") == "64-true"
 
 
+def test_auto_is_exact_while_the_trunk_trains_on_a_cpu(model, monkeypatch):
+    monkeypatch.setenv(NATIVE, "yes")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda including_emulation: True)
+    assert resolve_precision("auto", "cuda", trains=True) == "bf16-mixed"
+    assert resolve_precision("bf16-mixed", "cpu", trains=True) == "bf16-mixed"
+    for training, frozen, expected in (
+        (False, "none", "bf16-mixed"), (True, "none", "32-true"), (True, "trunk", "bf16-mixed")
+    ):  # fmt: skip
+        model.train(training).freeze(frozen)
+        model.optimise_for("cpu")
+        assert model.precision == expected
+
+
 def test_a_processor_is_asked_itself(monkeypatch):
     monkeypatch.delenv(NATIVE, raising=False)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True, raising=False)

@@ -82,9 +82,9 @@ def load(
     """
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     if names_network(path):
-        classifier = pretrained(str(path))
+        classifier = pretrained(str(path)).eval()
         classifier.optimise_for(device, precision, compile)
-        return classifier.eval().to(device)
+        return classifier.to(device)
     checkpoint = read_checkpoint(path)
     about = checkpoint[KEY]
     try:
@@ -115,5 +115,5 @@ def load(
             f"ckpt={path} holds weights that are no numbers ({', '.join(broken[:3])}): its training went wrong; "
             "take an earlier checkpoint of the run"
         )
-    classifier.optimise_for(device, precision, compile)
-    return classifier.eval().to(device)
+    classifier.eval().optimise_for(device, precision, compile)
+    return classifier.to(device)

@@ -123,11 +123,12 @@ class CAMClassifier(nn.Module):
 
         Args:
             device: where the forward passes will run.
-            precision: of :meth:`explain`, see :func:`camexp.precision.resolve_precision`; logits and maps are
-                float32 in any case. The weights are converted where it says so (``bf16-true``).
+            precision: of :meth:`explain`, see :func:`camexp.precision.resolve_precision`, which is told whether layers
+                of the trunk train (a network in train mode); logits and maps are float32 in any case. The weights are
+                converted where it says so (``bf16-true``).
             compile: translate the trunk with torch.compile; the first pass of each input size waits for that.
         """
-        self.precision = resolve_precision(precision, device)
+        self.precision = resolve_precision(precision, device, self.training and not self.trunk_is_frozen)
         # convolutions take three quarters of the time in this order of memory, on CPUs and on GPUs
         self.to(dtype=parameter_dtype(self.precision), memory_format=torch.channels_last)  # type: ignore[call-overload]
         if compile:
