@@ -48,12 +48,14 @@ def class_activation_maps(activations: Tensor, weights: Tensor, labels: Tensor |
         return torch.einsum("bkd,bdhw->bkhw", weights[labels], activations)
 
 
-def upsample(maps: Tensor, size: tuple[int, int]) -> Tensor:
+def upsample(maps: Tensor, size: tuple[int, int], out: Tensor | None = None) -> Tensor:
     """Maps at the resolution of an image, bilinear, as in the paper.
 
     Args:
         maps: ``(B, K, h, w)``.
         size: ``(H, W)`` in pixels.
+        out: where to put them, ``(B, K, H, W)`` of the maps' dtype. All classes of an image are 50 MB, which the
+            operating system clears first, page by page: batch after batch in one place takes half the time.
 
     Returns:
         ``(B, K, H, W)``.
@@ -64,7 +66,7 @@ def upsample(maps: Tensor, size: tuple[int, int]) -> Tensor:
     # as two matrix products: the same weights as F.interpolate's, a quarter of its time for many maps
     rows, columns = (_linear_weights(have, want, maps) for have, want in zip(maps.shape[-2:], size, strict=True))
     with torch.autocast(maps.device.type, enabled=False):
-        return rows @ (maps @ columns.mT)
+        return torch.matmul(rows, maps @ columns.mT, out=out)
 
 
 def _linear_weights(have: int, want: int, like: Tensor) -> Tensor:

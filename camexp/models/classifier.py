@@ -42,9 +42,9 @@ class CAMResult:
         """Softmax of the logits, ``(B, C)``."""
         return self.logits.softmax(-1)
 
-    def upsample(self, size: tuple[int, int]) -> Tensor:
-        """The maps at ``(H, W)`` pixels: ``(B, K, H, W)``."""
-        return upsample(self.maps, size)
+    def upsample(self, size: tuple[int, int], out: Tensor | None = None) -> Tensor:
+        """The maps at ``(H, W)`` pixels: ``(B, K, H, W)``; see :func:`camexp.cam.maps.upsample`."""
+        return upsample(self.maps, size, out)
 
 
 # Of a batch on a CPU: with more, the layers' outputs leave its caches, and the system hands out new memory for each;
