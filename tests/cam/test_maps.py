@@ -18,3 +18,5 @@ def test_upsample_is_bilinear_interpolation(have, want):
     result = upsample(maps, want)
     assert result.dtype == torch.float32 and result.shape == (2, 5, *want)
     assert (result - expected).abs().max() < 2e-6 * maps.abs().max()
+    place = torch.full_like(result, torch.nan)
+    assert upsample(maps, want, place) is place and torch.equal(place, result)
