@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from camexp.data.download import download_archive
-from camexp.data.imagefolder import class_folders, existing_folder, gather, wanted_endings
+from camexp.data.imagefolder import by_ending, class_folders, existing_folder, gather, wanted_endings
 from camexp.data.imageset import ImageSet
 from camexp.errors import UserError
 
@@ -42,9 +42,10 @@ def find_caltech256(
     folders = [entry for entry in class_folders(folder) if re.fullmatch(r"\d{3}\..+", entry.name)]
     endings = wanted_endings(extensions)
 
-    def is_image(path: Path) -> bool:
-        at_top = path.parent.parent == folder
-        return at_top and path.suffix.lower() in endings and re.match(r"\d{3}_\d{4}", path.name) is not None
+    of_class, has_ending = set(map(str, folders)), by_ending(endings)
+
+    def is_image(place: str, name: str) -> bool:
+        return place in of_class and has_ending(place, name) and re.match(r"\d{3}_\d{4}", name) is not None
 
     return gather(folder, folders, lambda directory: directory.split(".", 1)[1], is_image)
 
@@ -59,7 +60,7 @@ def find_caltech101(root: str | None, extensions: Sequence[str] | None = None) -
     folder = _inside(existing_folder(root), "101_ObjectCategories")
     folders = [entry for entry in class_folders(folder) if entry.name != "BACKGROUND_Google"]
     endings = wanted_endings(extensions)
-    return gather(folder, folders, str, lambda path: path.suffix.lower() in endings)
+    return gather(folder, folders, str, by_ending(endings))
 
 
 def _given(root: str | None) -> Path:

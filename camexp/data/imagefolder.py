@@ -26,7 +26,7 @@ def find_imagefolder(root: str | None, extensions: Sequence[str] | None = None) 
     """
     folder = existing_folder(root)
     endings = wanted_endings(extensions)
-    return gather(folder, class_folders(folder), str, lambda path: path.suffix.lower() in endings)
+    return gather(folder, class_folders(folder), str, by_ending(endings))
 
 
 def existing_folder(root: str | None) -> Path:
@@ -53,6 +53,15 @@ def wanted_endings(extensions: Sequence[str] | None) -> frozenset[str]:
     return endings
 
 
+def by_ending(endings: frozenset[str]) -> Callable[[str, str], bool]:
+    """Whether the file of a folder and a name has one of these endings.
+
+    >>> by_ending(frozenset({".png"}))("duck", "1.PNG")
+    True
+    """
+    return lambda folder, name: os.path.splitext(name)[1].lower() in endings
+
+
 def class_folders(folder: Path) -> list[Path]:
     """The sub-folders, sorted by name; hidden ones are no classes."""
     return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
@@ -62,9 +71,9 @@ def gather(
     root: Path,
     folders: Sequence[Path],
     class_name: Callable[[str], str],
-    is_image: Callable[[Path], bool],
+    is_image: Callable[[str, str], bool],
 ) -> ImageSet:
-    """The image set of these class folders.
+    """The image set of these class folders; which files are images their folders and names tell.
 
     Raises:
         UserError: see :func:`find_imagefolder`.
@@ -72,9 +81,14 @@ def gather(
     parts: list[PathArray] = []
     left_out = 0
     for folder in folders:
-        found = list(walk(folder))
-        parts.append(PathArray.of_bytes(os.fsencode(path) for path in found if is_image(path)))
-        left_out += len(found) - len(parts[-1])
+        found = 0
+        images: list[bytes] = []
+        for current, names in _walk(folder):  # no Path for each of a million: that alone took half a minute
+            below = os.path.join(os.fsencode(current), b"")
+            images += [below + os.fsencode(name) for name in names if is_image(current, name)]
+            found += len(names)
+        parts.append(PathArray.of_bytes(images))
+        left_out += found - len(images)
     paths = PathArray.joining(parts)
     if not paths:
         raise UserError(f"dataset.root={root} holds no image: expected one sub-folder a class with images in it")
@@ -85,6 +99,11 @@ def gather(
 
 def walk(folder: Path) -> Iterator[Path]:
     """All files below a folder, sorted, links followed, a loop of links entered once."""
+    return (Path(current, name) for current, names in _walk(folder) for name in names)
+
+
+def _walk(folder: Path) -> Iterator[tuple[str, list[str]]]:
+    """Each folder with the names of its files."""
     seen: set[str] = set()
     for current, folders, files in os.walk(folder, followlinks=True):
         real = os.path.realpath(current)
@@ -93,4 +112,4 @@ def walk(folder: Path) -> Iterator[Path]:
             continue
         seen.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (Path(current, name) for name in sorted(files) if not name.startswith("."))
+        yield current, sorted(name for name in files if not name.startswith("."))

@@ -105,11 +105,11 @@ class CAMDataModule(pl.LightningDataModule):
 
     def write_lists(self, folder: Path) -> None:
         """``splits/train.csv``, ``splits/val.csv`` and ``classes.csv``."""
-        images = self.images
+        images, paths = self.images, self.images.path_array
         for name in ("train", "val"):
             places: Sequence[int] = getattr(self.split, name)
             rows = (
-                (os.fsdecode(images.path_array.encoded(place)), label := images.labels[place], images.classes[label])
+                (os.fsdecode(paths.encoded(place)), label := images.labels[place], images.classes[label])
                 for place in places
             )
             write_csv(folder / "splits" / f"{name}.csv", ("path", "label", "class"), rows)

@@ -162,10 +162,11 @@ def image_digest(images: ImageSet, split: Split) -> str:
     """Of the names, the classes and the split of all images: another one means other training data."""
     digest = hashlib.sha256()
     root = os.path.join(os.fsencode(images.root), b"")
+    paths = images.path_array
     endings = [f"\0{name}\0".encode(errors="surrogateescape") for name in images.classes]
     for places in (split.train, split.val):
         for place in places:
-            path = images.path_array.encoded(place)
+            path = paths.encoded(place)
             # os.path.relpath asks for the working directory each time: 13 s for a million images
             below = path.startswith(root) and b".." not in path
             name = path[len(root) :] if below else os.path.relpath(path, os.fsencode(images.root))
