@@ -40,6 +40,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell sets it in the background, for children too
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if answer := config.getoption("--native-bf16"):
         os.environ[NATIVE] = answer  # the processes that tests start see it too
 
