@@ -39,7 +39,8 @@ def train_together(options: Mapping[str, Any], count: int) -> float:
     own = ("hydra.output_subdir=null", f"hydra.run.dir={quoted(folder)}")
     quiet = ("hydra/job_logging=none", "hydra/hydra_logging=none")  # one of them keeps the log
     commands = [own_command(*own, *(quiet if rank else ()), without=r"hydra\.run\.dir=") for rank in range(count)]
-    ended = run_together(commands, rank_environments(count))
+    with rank_environments(count) as environments:
+        ended = run_together(commands, environments)
     if ended.code > 128:
         raise SystemExit(ended.code)
     if ended.code:

@@ -6,16 +6,17 @@ import ctypes
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
+from camexp.errors import UserError
 from camexp.launching.ranks import CHILD
 
 GRACE = 10.0  # seconds for the others to end by themselves once one has failed
@@ -132,22 +133,41 @@ def run_together(
     return Ended(1, failures[0][2], signum) if failures else Ended(0, "", signum)
 
 
-def rank_environments(count: int) -> list[dict[str, str]]:
-    """What processes that train together on this machine need to find each other, in torchrun's words."""
+@contextmanager
+def rank_environments(count: int) -> Iterator[list[dict[str, str]]]:
+    """What processes that train together on this machine need to find each other, in torchrun's words.
+
+    As torchrun does, this process keeps the store in which they meet, until the block ends: so the port is in use from
+    the moment it is chosen, and nobody else can take it. Where the user gives ``MASTER_PORT``, as several nodes need
+    it, the first of them keeps the store there.
+
+    Raises:
+        UserError: several nodes, and no port to meet at.
+    """
     nodes, node = int(os.environ.get("NNODES", "1")), int(os.environ.get("NODE_RANK", "0"))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    if nodes > 1 and "MASTER_PORT" not in os.environ:
+        raise UserError(f"NNODES={nodes} needs MASTER_ADDR and MASTER_PORT, the same on all nodes: set both of them")
+    if "MASTER_PORT" in os.environ:
+        meeting = {key: os.environ.get(key, "127.0.0.1") for key in ("MASTER_ADDR", "MASTER_PORT")}
+    else:
+        from torch.distributed import TCPStore
+
+        store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # as long as this variable lives
+        meeting = {
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(store.port),
+            "TORCHELASTIC_USE_AGENT_STORE": "True",
+            "TORCHELASTIC_RESTART_COUNT": "0",
+        }
     shared = {
         CHILD: "rank",
-        "MASTER_ADDR": os.environ.get("MASTER_ADDR", "127.0.0.1"),
-        "MASTER_PORT": os.environ.get("MASTER_PORT", str(port)),
         "WORLD_SIZE": str(nodes * count),
         "LOCAL_WORLD_SIZE": str(count),
         "GROUP_RANK": str(node),
         "TORCHELASTIC_RUN_ID": "camexp",  # by this Lightning knows that the processes are there already
+        **meeting,
     }
-    return [{**shared, "RANK": str(node * count + rank), "LOCAL_RANK": str(rank)} for rank in range(count)]
+    yield [{**shared, "RANK": str(node * count + rank), "LOCAL_RANK": str(rank)} for rank in range(count)]
 
 
 def own_command(*arguments: str, without: str = "") -> list[str]:

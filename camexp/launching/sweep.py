@@ -7,18 +7,18 @@ import os
 import re
 import signal
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from camexp.errors import UserError
-from camexp.files import lock, replacing, shown, write_json
+from camexp.errors import Interrupted, UserError
+from camexp.files import replacing, shown, write_json
 from camexp.launching.arguments import quoted
 from camexp.launching.ddp import best_accuracy
-from camexp.launching.processes import available_cores, run_together
+from camexp.launching.gpus import free_one
+from camexp.launching.processes import Ended, available_cores, run_together
 from camexp.launching.ranks import CHILD
 from camexp.launching.run_folder import FAILURE, SUMMARY
 from camexp.reporting.console import log
@@ -103,12 +103,15 @@ def run_job() -> float:
         return best_accuracy(folder)
     if side_by_side:
         log.info(f"job {hydra.job.num}: {' '.join(overrides)}")
-    with _share_of_machine(hydra) as environment:
-        ended = run_together(
-            [[*command, "resume=auto", f"hydra.run.dir={quoted(folder)}"]],
-            [{CHILD: "job", **environment}],
-            silent=side_by_side,
-        )
+    try:
+        with _share_of_machine(hydra) as environment:
+            ended = run_together(
+                [[*command, "resume=auto", f"hydra.run.dir={quoted(folder)}"]],
+                [{CHILD: "job", **environment}],
+                silent=side_by_side,
+            )
+    except Interrupted as stop:  # before it had a GPU
+        ended = Ended(128 + stop.signum, str(stop), stop.signum)
     if ended.code == 0:
         write_json(folder / DONE, {"overrides": overrides})
     elif ended.code < 128:
@@ -162,36 +165,19 @@ def _done(folder: Path, overrides: Sequence[str]) -> bool:
 
 @contextmanager
 def _share_of_machine(hydra: Any) -> Iterator[dict[str, str]]:
-    """Of jobs side by side on one machine each has its part of the cores, and one of the GPUs to itself."""
+    """Of jobs side by side on one machine each has its part of the cores, and one of the GPUs: with ``launch=gpus`` to
+    itself, so that jobs wait where more are to run at once than there are GPUs; else they spread over them."""
     if "joblib" not in hydra.launcher._target_.lower():
         yield {}
         return
-    cores = available_cores()
-    count = hydra.launcher.n_jobs if hydra.launcher.n_jobs > 0 else cores
-    share = {} if "OMP_NUM_THREADS" in os.environ else {"OMP_NUM_THREADS": str(max(1, cores // count))}
     # counted without torch, which takes seconds to import
     all_gpus = ",".join(str(number) for number, _ in enumerate(Path("/proc/driver/nvidia/gpus").glob("*")))
     gpus = [one for one in os.environ.get("CUDA_VISIBLE_DEVICES", all_gpus).split(",") if one]
-    with free_one(gpus) as gpu:
+    alone = hydra.runtime.choices.get("launch") == "gpus"
+    cores = available_cores()
+    count = hydra.launcher.n_jobs if hydra.launcher.n_jobs > 0 else cores
+    count = min(count, len(gpus)) if alone and gpus else count
+    share = {} if "OMP_NUM_THREADS" in os.environ else {"OMP_NUM_THREADS": str(max(1, cores // count))}
+    first = hydra.job.num % max(1, len(gpus))  # where no locks are known, jobs spread over the GPUs all the same
+    with free_one(gpus[first:] + gpus[:first], alone, f"job {hydra.job.num}") as gpu:
         yield share if gpu is None else {**share, "CUDA_VISIBLE_DEVICES": gpu}
-
-
-@contextmanager
-def free_one(gpus: Sequence[str]) -> Iterator[str | None]:
-    """One of several GPUs that no other job of this user has taken so; the first, if all are taken.
-
-    >>> with free_one(["0", "1"]) as first, free_one(["0", "1"]) as second:
-    ...     print(first, second)
-    0 1
-    """
-    for gpu in gpus:
-        user = os.getuid() if hasattr(os, "getuid") else "user"
-        name = f"camexp-gpu-{user}-{gpu.replace(os.sep, '_')}"
-        try:
-            held = lock(Path(tempfile.gettempdir(), name), shared=False)
-        except OSError:
-            continue
-        with held:
-            yield gpu
-        return
-    yield gpus[0] if gpus else None

@@ -2,13 +2,16 @@
 
 import hashlib
 import io
+import multiprocessing
+import os
 import tarfile
 from pathlib import Path
 
 import pytest
 
 from camexp import UserError
-from camexp.data import find_caltech256
+from camexp.data import download, exclusive, find_caltech256
+from camexp.reporting.progress import Progress
 from tests.conftest import paint
 
 
@@ -66,3 +69,93 @@ def test_a_hostile_archive_writes_nothing_outside(tmp_path, folder, attack):
         find_caltech256(str(root), download=True, **where)
     assert not list(tmp_path.rglob("escaped.txt"))
     assert not (root / "256_ObjectCategories").exists()
+
+
+def test_an_archive_that_could_not_be_unpacked_is_not_fetched_again(tmp_path, folder, monkeypatch):
+    where = archive(tmp_path / "a.tar", folder)
+    root = tmp_path / "root"
+    with monkeypatch.context() as patch:
+        patch.setattr(tarfile, "open", lambda path: (_ for _ in ()).throw(OSError("the disk is full")))
+        with pytest.raises(UserError, match="the disk is full"):
+            find_caltech256(str(root), download=True, **where)
+    assert [path.name for path in root.iterdir()] == ["256_ObjectCategories.tar"]
+    (tmp_path / "a.tar").unlink()
+    assert len(find_caltech256(str(root), download=True, **where)) == 2
+
+
+class Downloading:
+    """A process that downloads. It tells when it is in the middle of fetching, or about to wait for another one."""
+
+    CONTEXT = multiprocessing.get_context("fork")
+
+    def __init__(self, root, where, locks=True):
+        self.fetching, self.waiting = self.CONTEXT.Event(), self.CONTEXT.Event()
+        self.told = self.CONTEXT.Event()  # either of them
+        self._go_on, self._release = os.pipe()  # no event: setting one waits for a killed process that waits for it
+        self.process = self.CONTEXT.Process(target=self._run, args=(root, where, locks), daemon=True)
+        self.process.start()
+
+    def _run(self, root, where, locks):
+        lock, advance = exclusive.lock, Progress.advance
+
+        def noted(path, shared, wait=False):
+            if not locks:
+                raise OSError("no locks here")
+            if wait:
+                self.waiting.set()
+                self.told.set()
+            return lock(path, shared, wait)
+
+        def stopped(progress, count, note=""):
+            self.fetching.set()
+            self.told.set()
+            os.read(self._go_on, 1)
+            advance(progress, count, note)
+
+        exclusive.lock = download.lock = noted
+        Progress.advance = stopped
+        assert find_caltech256(str(root), download=True, **where).classes == ("ak47", "dog")
+
+    def go_on(self):
+        os.write(self._release, b"x")
+
+    def succeeded(self):
+        self.process.join()
+        os.close(self._go_on)
+        os.close(self._release)
+        return self.process.exitcode == 0
+
+
+def test_one_process_downloads_while_the_others_wait(tmp_path, folder):
+    root, where = tmp_path / "root", archive(tmp_path / "a.tar", folder)
+    first = Downloading(root, where)
+    first.fetching.wait()
+    others = [Downloading(root, where) for _ in range(2)]
+    for one in others:
+        one.told.wait()
+    for one in (first, *others):
+        one.go_on()
+    assert [one.succeeded() for one in (first, *others)] == [True] * 3
+    assert not any(one.fetching.is_set() for one in others)
+    assert [path.name for path in root.iterdir()] == ["256_ObjectCategories"]
+
+
+def test_where_there_are_no_locks_each_downloads_for_itself(tmp_path, folder):
+    root, where = tmp_path / "root", archive(tmp_path / "a.tar", folder)
+    slow, quick = (Downloading(root, where, locks=False) for _ in range(2))
+    slow.fetching.wait()
+    quick.go_on()
+    assert quick.succeeded()  # both had begun, and one is done
+    slow.go_on()
+    assert slow.succeeded()
+    assert [path.name for path in root.iterdir()] == ["256_ObjectCategories"]
+
+
+def test_a_killed_download_leaves_nothing_for_the_next_one(tmp_path, folder):
+    root, where = tmp_path / "root", archive(tmp_path / "a.tar", folder)
+    killed = Downloading(root, where)
+    killed.fetching.wait()
+    killed.process.kill()
+    assert not killed.succeeded()
+    assert len(find_caltech256(str(root), download=True, **where)) == 2
+    assert [path.name for path in root.iterdir()] == ["256_ObjectCategories"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 import threading
 
@@ -11,7 +12,7 @@ import pytest
 
 from camexp.errors import UserError
 from camexp.files import lock
-from camexp.launching.processes import rank_environments, run_together
+from camexp.launching.processes import Ended, rank_environments, run_together
 from camexp.launching.ranks import agreed_folder, follows, rank, world
 from camexp.launching.run_folder import LOCK, claim, fresh, release
 
@@ -65,11 +66,35 @@ def test_signals_are_handed_on(fifo):
 
 
 def test_processes_know_their_places(monkeypatch):
-    first, second = rank_environments(2)
-    assert first["MASTER_PORT"] == second["MASTER_PORT"] and (first["RANK"], second["RANK"]) == ("0", "1")
+    with rank_environments(2) as (first, second):
+        assert first["MASTER_PORT"] == second["MASTER_PORT"] and (first["RANK"], second["RANK"]) == ("0", "1")
     for key, value in second.items():
         monkeypatch.setenv(key, value)
     assert (rank(), world(), follows()) == (1, 2, True)
+
+
+def test_nobody_takes_the_port_before_the_processes_have_met():
+    meeting = (
+        "import os, torch; from torch.distributed import all_reduce, init_process_group; init_process_group('gloo');"
+        "total = torch.tensor(1 + int(os.environ['RANK'])); all_reduce(total); assert total == 3"
+    )
+    with rank_environments(2) as environments, socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with pytest.raises(OSError, match="in use"):
+            other.bind(("127.0.0.1", int(environments[0]["MASTER_PORT"])))
+        assert run_together([[sys.executable, "-c", meeting]] * 2, environments) == Ended(0)
+
+
+def test_several_nodes_meet_where_the_user_says(monkeypatch):
+    monkeypatch.setenv("NNODES", "2")
+    monkeypatch.setenv("NODE_RANK", "1")
+    with pytest.raises(UserError, match="NNODES=2 needs MASTER_ADDR and MASTER_PORT"), rank_environments(2):
+        pass
+    monkeypatch.setenv("MASTER_ADDR", "node-0")
+    monkeypatch.setenv("MASTER_PORT", "29500")
+    with rank_environments(2) as (first, second):
+        assert (first["MASTER_ADDR"], second["MASTER_PORT"], first["WORLD_SIZE"]) == ("node-0", "29500", "4")
+        assert (first["RANK"], second["RANK"]) == ("2", "3") and "TORCHELASTIC_USE_AGENT_STORE" not in first
 
 
 def test_processes_that_someone_else_started_agree_on_a_folder(monkeypatch, tmp_path):
