@@ -15,10 +15,12 @@ from torch import Tensor, nn
 from camexp.cam.maps import class_activation_maps, upsample
 from camexp.errors import UserError
 from camexp.labels import LabelLike, resolve_label
+from camexp.models.compiling import compile_trunk
 from camexp.models.head import build_head
 from camexp.models.preprocessing import Preprocessing
 from camexp.models.trunks import build_trunk, freeze
 from camexp.precision import autocast, parameter_dtype, resolve_precision
+from camexp.reporting.console import log
 
 LabelsLike = LabelLike | Sequence[LabelLike | Sequence[LabelLike]] | Tensor
 
@@ -127,12 +129,17 @@ class CAMClassifier(nn.Module):
                 of the trunk train (a network in train mode); logits and maps are float32 in any case. The weights are
                 converted where it says so (``bf16-true``).
             compile: translate the trunk with torch.compile; the first pass of each input size waits for that.
+
+        Raises:
+            UserError: ``compile`` without a C++ compiler.
         """
         self.precision = resolve_precision(precision, device, self.training and not self.trunk_is_frozen)
+        if str(precision) in ("16", "16-mixed") and self.precision != "16-mixed":
+            log.info(f"precision={precision} is for GPUs: on the CPU {self.precision} is taken instead")
         # convolutions take three quarters of the time in this order of memory, on CPUs and on GPUs
         self.to(dtype=parameter_dtype(self.precision), memory_format=torch.channels_last)  # type: ignore[call-overload]
         if compile:
-            self.trunk.compile()
+            compile_trunk(self.trunk, device)
 
     def train(self, mode: bool = True) -> CAMClassifier:
         super().train(mode)

@@ -116,6 +116,7 @@ class CAMTraining(pl.LightningModule):
             optimizer = self.make_optimizer(trained)
         except (TypeError, ValueError) as error:
             raise UserError(f"optimizer: {error}") from error
+        require_eps(optimizer)
         if self.make_scheduler is None:
             return optimizer
         scheduler = self.make_scheduler(optimizer, total_steps=self.total_steps, steps_per_epoch=self.steps_per_epoch)
@@ -123,3 +124,22 @@ class CAMTraining(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint[KEY] = describe(self.classifier, self.config)
+
+
+def require_eps(optimizer: torch.optim.Optimizer) -> None:
+    """Make sure that what keeps an optimizer from dividing by zero is not itself zero in the weights' dtype.
+
+    Raises:
+        UserError: it is, as the usual 1e-08 in float16, whose smallest number is 6e-08.
+
+    >>> require_eps(torch.optim.Adam([torch.zeros(1, dtype=torch.bfloat16)]))
+    """
+    for group in optimizer.param_groups:
+        eps = group.get("eps")
+        for dtype in {parameter.dtype for parameter in group["params"]}:
+            if isinstance(eps, float) and eps > 0 and not torch.tensor(eps, dtype=dtype):
+                name = str(dtype).removeprefix("torch.")
+                raise UserError(
+                    f"optimizer.eps={eps:g} is 0 in {name}, and {type(optimizer).__name__} would divide by it: take "
+                    "+optimizer.eps=1e-4, optimizer=sgd, or precision=bf16-true"
+                )

@@ -16,8 +16,7 @@ from camexp.models import CAMClassifier, Preprocessing
 from camexp.models.trunks import build_trunk
 from camexp.precision import autocast
 from tests.conftest import TINY
-
-EVERY = ("32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true")
+from tests.training.precisions import EVERY
 
 
 @pytest.fixture
