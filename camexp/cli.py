@@ -17,11 +17,15 @@ from camexp.launching.processes import end_with_parent
 from camexp.launching.sweep import SCRIPT, register_plugins, sweep_arguments
 from camexp.reporting.console import ConsoleHandler, log
 
-# Options whose value is a path or a class name, in which any letter may stand.
+# Options whose value is a path or a class name, in which any letter may stand, and whose name does not tell it.
 VERBATIM = frozenset(
     "ckpt input output label boxes masks heatmaps threshold.from dataset.root dataset.classes dataset.url "  # noqa: SIM905
     "inspect.image inspect.label "
     "model.weights features.cache hydra.run.dir hydra.sweep.dir".split()
+)
+# The others whose value is a path, those of parts that the user brings too: a logger's save_dir, a callback's dirpath.
+_NAMES_PATH = re.compile(
+    r"(.*[._])?(root|dir|subdir|dirpath|folder|path|searchpath|file|filename|uri|url|location)", re.IGNORECASE
 )
 _OVERRIDE = re.compile(r"(\+{0,2}[\w./]+)=(.*)", re.DOTALL)
 
@@ -31,7 +35,8 @@ def quote_paths(arguments: Sequence[str]) -> list[str]:
 
     Hydra reads ``=``, commas, spaces, brackets and quotes in a value as its own. Values that name an
     existing file, the elements of lists (``[a,b]``), and all others but ``null`` and what is quoted already,
-    are quoted here. In a multirun a comma goes on separating the values of a sweep.
+    are quoted here. In a multirun a comma goes on separating the values of a sweep. An option counts as a path that is
+    listed above, or whose name says so; the latter may name other options, as ``${run_dir}/tensorboard``.
 
     ``cam=gradcam,layercam`` asks for both of them.
 
@@ -48,23 +53,32 @@ def quote_paths(arguments: Sequence[str]) -> list[str]:
             quoted += [f"cam={match[2].split(',')[0]}", f"cams=[{match[2]}]"]
             continue
         counted = match and match[1].endswith("dataset.classes") and match[2].isdecimal()
-        if match and match[1].lstrip("+") in VERBATIM and not counted:
-            argument = f"{match[1]}={_quote_value(match[2], multirun)}"
+        listed = match and match[1].lstrip("+") in VERBATIM
+        if match and (listed or _names_path(match[1], match[2])) and not counted:
+            argument = f"{match[1]}={_quote_value(match[2], multirun, interpolates=not listed)}"
         quoted.append(argument)
     return quoted
 
 
-def _quote_value(value: str, multirun: bool = False) -> str:
+def _names_path(key: str, value: str) -> bool:
+    # what logging calls file is a handler, with options of its own
+    mapping = value.startswith("{") and value.endswith("}") and not key.endswith("name")
+    return _NAMES_PATH.fullmatch(key.lstrip("+")) is not None and not mapping
+
+
+def _quote_value(value: str, multirun: bool = False, interpolates: bool = False) -> str:
     if _exists(value):
         return quoted(value.replace("${", "\\${"))
     if multirun and re.fullmatch(r"\w+\(.*\)", value):
         return value
     if multirun and len(parts := _split(value)) > 1:
-        return ",".join(_quote_value(part.strip()) for part in parts)
+        return ",".join(_quote_value(part.strip(), interpolates=interpolates) for part in parts)
     if value in ("null", "???") or re.fullmatch(r"""'.*'|".*\"""", value, re.DOTALL):
         return value
     if _is_list(value):
         return _quote_list(value)
+    if interpolates:
+        return quoted(value)
     # a name may hold ${; only what names a resolver, as ${now:…}, is an interpolation
     return quoted(re.sub(r"\$\{(?![\w.]+:)", r"\\${", value))
 

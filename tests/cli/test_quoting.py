@@ -1,9 +1,12 @@
 """Values of any letters come through Hydra's grammar as the shell passed them."""
 
 import pytest
+from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf
 
 from camexp.cli import quote_paths
+from tests.conftest import ROOT
 
 
 def parsed(*arguments):
@@ -55,8 +58,6 @@ def test_lists_null_and_other_options_are_left_alone():
 
 
 def test_a_dollar_brace_that_exists_is_no_interpolation(tmp_path, monkeypatch):
-    from omegaconf import OmegaConf
-
     monkeypatch.chdir(tmp_path)
     (tmp_path / "${x}.jpg").write_text("")
     assert OmegaConf.create({"input": parsed("input=${x}.jpg").value()}).input == "${x}.jpg"
@@ -69,7 +70,54 @@ def test_a_comma_separates_a_sweep():
 
 
 def test_only_a_resolver_is_an_interpolation():
-    from omegaconf import OmegaConf
-
     assert OmegaConf.create({"output": parsed("output=a ${y} b").value()}).output == "a ${y} b"
     assert OmegaConf.create({"output": parsed("output=${oc.env:HOME}/x").value()}).output.startswith("/")
+
+
+PATHS = ("root", "dir", "folder", "path", "file", "filename", "uri", "url", "location")  # an option's name ends so
+UNNAMED = {"ckpt", "input", "output", "boxes", "masks", "heatmaps", "threshold.from", "inspect.image", "model.weights",
+           "features.cache"}  # fmt: skip
+NO_PATHS = {"hydra.job.chdir", "model.trunk", "callbacks.early_stopping.monitor"}  # though it looks so
+CHOICES = [("train", f"{path.parent.name}={path.stem}") for path in sorted((ROOT / "conf").glob("*/*.yaml"))]
+
+
+def options(node, prefix=""):
+    """Each option's name and its value as the configuration has it, interpolations as they stand."""
+    for key in node:
+        child = node._get_node(key)
+        if isinstance(child, DictConfig) and isinstance(child._value(), dict):
+            yield from options(child, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", child._value()
+
+
+@pytest.mark.parametrize(
+    ("root", "choice"), [("predict", "cam=cam"), ("evaluate", "cam=cam"), ("train", "hydra/sweeper=optuna"), *CHOICES]
+)
+def test_every_path_in_the_configuration_comes_through(root, choice):
+    if choice == "launch=ray":  # too heavy for the tests' own requirements
+        pytest.importorskip("hydra_plugins.hydra_ray_launcher")
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        composed = compose(root, [choice], return_hydra_config=True)
+    found = set()
+    for name, value in options(composed):
+        by_hydra = name.startswith(("hydra.help.", "hydra.hydra_help.", "hydra.runtime."))
+        looks_so = isinstance(value, str) and "/" in value and "://" not in value.replace("sqlite://", "")
+        if not by_hydra and (name in UNNAMED or name.endswith(PATHS) or looks_so) and name not in NO_PATHS:
+            found.add(name)
+            for path in ("a=b, c (1)/[x]{y}", "it's: 'x'", "naïve\\", "{epoch:02d}x"):
+                assert parsed(f"{name}={path}").value() == path, name
+    assert len(found) > 5 and UNNAMED & found
+
+
+def test_a_path_may_name_other_options(tmp_path):
+    """As the configuration's own do; null takes it away, and a comma separates a sweep."""
+    save_dir = "logger.tensorboard.save_dir"
+    value = parsed(f"{save_dir}=${{run_dir}}/a, b").value()
+    assert OmegaConf.create({"run_dir": "run", "save_dir": value}).save_dir == "run/a, b"
+    assert parsed("hydra.output_subdir=null").value() is None
+    assert parsed("-m", f"{save_dir}=a b,c=d").is_sweep_override()
+    assert parsed("hydra.searchpath=[file:///a b,pkg://c]").value() == ["file:///a b", "pkg://c"]
+    assert parsed("+callbacks.mine.filename={epoch:02d}").value() == "{epoch:02d}"
+    assert parsed("hydra.job_logging.handlers.file={class:x,mode:w}").value() == {"class": "x", "mode": "w"}
+    assert parsed("hydra.job.chdir=true").value() is True
