@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from camexp.reporting.console import log
+
 # Lightning's names; the short ones are its own synonyms
 PRECISIONS = ("auto", "32-true", "32", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true", "64", "bf16", "16")
 _SYNONYMS = {"32": "32-true", "64": "64-true", "bf16": "bf16-mixed", "16": "16-mixed"}
@@ -54,7 +56,10 @@ def resolve_precision(precision: str | int, device: str | torch.device, trains: 
         exact = trains and torch.device(device).type == "cpu"
         return "bf16-mixed" if has_native_bf16(device) and not exact else "32-true"
     name = _SYNONYMS.get(str(precision), str(precision))
-    return "bf16-mixed" if name == "16-mixed" and torch.device(device).type == "cpu" else name
+    if name == "16-mixed" and torch.device(device).type == "cpu":
+        log.info(f"precision={precision} is for GPUs: on the CPU bf16-mixed is taken instead")
+        return "bf16-mixed"
+    return name
 
 
 def parameter_dtype(precision: str) -> torch.dtype:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from functools import lru_cache
 from pathlib import Path
 
@@ -34,6 +33,7 @@ class Digests:
         records, self._end = memory.read()
         self._table = SortedRecords(records)
         self._new: dict[bytes, bytes] = {}  # not written down yet
+        self._writes = True
 
     def of(self, path: Path) -> str:
         """The digest of a file's bytes, 32 hexadecimal digits.
@@ -48,16 +48,19 @@ class Digests:
         if found is None:
             found = bytes.fromhex(content_digest(path))
             self._new[key] = found
-            if len(self._new) >= PORTION:
+            if len(self._new) >= PORTION and self._writes:
                 self.save()
         return found.hex()
 
     def save(self) -> None:
         """Write down what is new."""
         records = np.frombuffer(b"".join(key + digest for key, digest in self._new.items()), np.uint8)
-        with contextlib.suppress(OSError):  # a read-only home only means computing them again
+        try:
             self.memory.append(records.reshape(-1, WIDTH))
-        self._new.clear()
+        except OSError:  # a read-only home: this process alone remembers them
+            self._writes = False
+        else:
+            self._new.clear()
 
     def _read_on(self) -> bool:
         """Take in what all processes have written down since, if that is a good part of the whole: to sort a million

@@ -6,17 +6,15 @@ import itertools
 import os
 import signal
 import tempfile
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from camexp.errors import Interrupted
 from camexp.files import lock
-from camexp.launching.processes import SIGNALS
+from camexp.launching.interrupts import Interrupts, signal_name
 from camexp.reporting.console import log
 
 POLL_SECONDS = 1.0  # locks can be waited for one at a time only, and any of several will do
@@ -74,23 +72,11 @@ def _wait_for_one(gpus: Sequence[str], job: str) -> Taken:
         return taken
     log.info(f"{job} waits for a GPU: other jobs have {', '.join(gpus)}")
     sweep = os.getppid()
-    with _interrupted_by_signals(job):
+    with Interrupts(f"{job} no longer waits for a GPU") as interrupts:
         while (taken := _take(gpus, place=0)) is None:
+            if interrupts.signum:
+                raise Interrupted(f"{job} was stopped by {signal_name(interrupts.signum)}", interrupts.signum)
             if os.getppid() != sweep:  # a launcher's worker is not told
                 raise Interrupted(f"{job} has lost its sweep", signal.SIGTERM)
             time.sleep(POLL_SECONDS)
     return taken
-
-
-@contextmanager
-def _interrupted_by_signals(job: str) -> Iterator[None]:
-    def stop(signum: int, frame: FrameType | None) -> None:
-        raise Interrupted(f"{job} was stopped by {signal.Signals(signum).name}", signum)
-
-    main = threading.current_thread() is threading.main_thread()
-    before = {one: signal.signal(one, stop) for one in SIGNALS} if main else {}
-    try:
-        yield
-    finally:
-        for one, handler in before.items():
-            signal.signal(one, handler)

@@ -20,7 +20,6 @@ from camexp.models.head import build_head
 from camexp.models.preprocessing import Preprocessing
 from camexp.models.trunks import build_trunk, freeze
 from camexp.precision import autocast, parameter_dtype, resolve_precision
-from camexp.reporting.console import log
 
 LabelsLike = LabelLike | Sequence[LabelLike | Sequence[LabelLike]] | Tensor
 
@@ -134,8 +133,6 @@ class CAMClassifier(nn.Module):
             UserError: ``compile`` without a C++ compiler.
         """
         self.precision = resolve_precision(precision, device, self.training and not self.trunk_is_frozen)
-        if str(precision) in ("16", "16-mixed") and self.precision != "16-mixed":
-            log.info(f"precision={precision} is for GPUs: on the CPU {self.precision} is taken instead")
         # convolutions take three quarters of the time in this order of memory, on CPUs and on GPUs
         self.to(dtype=parameter_dtype(self.precision), memory_format=torch.channels_last)  # type: ignore[call-overload]
         if compile:
