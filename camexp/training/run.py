@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import warnings
 from collections.abc import Mapping
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
@@ -210,6 +212,8 @@ def fit(trainer: pl.Trainer, module: CAMTraining, datamodule: CAMDataModule, res
         )
         if resumed is None or resumed.path is None:
             log_text(trainer, "config", OmegaConf.to_yaml(OmegaConf.create(module.config)))
+    if trainer.world_size > 1:
+        atexit.register(_leave_process_group)
     path = resumed.path if resumed else None
     with find_callback(trainer, Checkpoints).interrupts:
         try:
@@ -225,6 +229,13 @@ def fit(trainer: pl.Trainer, module: CAMTraining, datamodule: CAMDataModule, res
                 "trainer.strategy: a pass leaves parameters of the network unused, whose gradients the other processes "
                 "wait for: take trainer.strategy=ddp_find_unused_parameters_true"
             ) from error
+
+
+def _leave_process_group() -> None:
+    """Gloo's threads abort a process that ends in their midst, now and then, though its run has come to its end.
+    Lightning sees to NCCL alone."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def _ends(names: list[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import csv
 import json
 import signal
@@ -101,6 +102,20 @@ def test_a_backbone_with_layers_that_are_not_used(colours, tmp_path):
         "model.weights=null", "model.freeze=none", "trainer=ddp_cpu", "trainer.max_steps=3", cwd=tmp_path,
     )  # fmt: skip
     assert done.code == 0, done.err
+
+
+class AtTheEnd(pl.Callback):
+    """Tells whether a process still belongs to its group when all that was registered after this has been done."""
+
+    def __init__(self):
+        atexit.register(lambda: print(f"in a group: {torch.distributed.is_initialized()}", flush=True))
+
+
+@pytest.mark.slow
+def test_processes_leave_their_group(train):
+    """Gloo's threads may abort one that does not, after its run has come to its end."""
+    done = train("trainer=ddp_cpu", "trainer.max_steps=2", "+callbacks.end._target_=tests.launching.test_ddp.AtTheEnd")
+    assert done.code == 0 and done.out.count("in a group: False") == 2 and "in a group: True" not in done.out, done.out
 
 
 class PartlyUsed(pl.Callback):

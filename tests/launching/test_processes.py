@@ -75,8 +75,10 @@ def test_processes_know_their_places(monkeypatch):
 
 def test_nobody_takes_the_port_before_the_processes_have_met():
     meeting = (
-        "import os, torch; from torch.distributed import all_reduce, init_process_group; init_process_group('gloo');"
-        "total = torch.tensor(1 + int(os.environ['RANK'])); all_reduce(total); assert total == 3"
+        "import os, torch; from torch.distributed import all_reduce, destroy_process_group, init_process_group;"
+        "init_process_group('gloo');"
+        "total = torch.tensor(1 + int(os.environ['RANK'])); all_reduce(total); assert total == 3;"
+        "destroy_process_group()"
     )
     with rank_environments(2) as environments, socket.socket() as other:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
