@@ -4,12 +4,11 @@ import hydra
 from omegaconf import DictConfig
 
 from camexp import cli
-from camexp.imports import heavy_imports
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="evaluate")
 def main(config: DictConfig) -> None:
-    with heavy_imports():  # torch takes seconds: --help and --cfg must not wait for it
+    with cli.heavy_imports():  # torch takes seconds: --help and --cfg must not wait for it
         from camexp import evaluation
 
     options = evaluation.read_options(config)

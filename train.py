@@ -4,7 +4,6 @@ import hydra
 from omegaconf import DictConfig
 
 from camexp import cli
-from camexp.imports import heavy_imports
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
@@ -14,7 +13,7 @@ def main(config: DictConfig) -> float:
 
     if launching.in_sweep():
         return launching.run_job()
-    with heavy_imports():
+    with cli.heavy_imports():
         from camexp import data, models, training
 
     options = training.read_options(config)

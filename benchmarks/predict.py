@@ -21,7 +21,7 @@ from timing import arguments, machine, publish
 
 from camexp import prediction
 from camexp.data import read_image
-from camexp.data.images import image_extensions
+from camexp.images import image_extensions
 from camexp.models import CAMClassifier, Preprocessing
 
 CONF = str(Path(__file__).resolve().parents[1] / "conf")

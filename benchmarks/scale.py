@@ -121,7 +121,7 @@ def batch_seconds(datamodule: Any, batches: int = 200) -> float:
 def train_with_stub() -> None:
     """train.py in this process, every file the same picture."""
     import camexp.training  # whatever reads images
-    from camexp.data.images import read_image
+    from camexp.images import read_image
 
     picture = Image.new("RGB", (32, 32))
 

@@ -24,7 +24,7 @@ from torchvision import transforms
 from torchvision.datasets import ImageFolder
 from torchvision.models import vgg16, vgg19
 
-from camexp.data.images import image_extensions
+from camexp.images import image_extensions
 
 ROOT = Path(__file__).resolve().parents[1]
 

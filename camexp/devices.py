@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
-
 from camexp.errors import UserError
-from camexp.launching.processes import available_cores
 
 Gpus = int | Sequence[int] | None
 
@@ -33,6 +31,8 @@ def accelerator(
     >>> accelerator([0, 2], available=4)
     {'accelerator': 'gpu', 'devices': [0, 2], 'strategy': 'ddp'}
     """
+    import torch  # here: a sweep's own process, which only counts cores, must not wait for it
+
     there = torch.cuda.device_count() if available is None else available
     if gpus is None:
         if there == 0 and available is None and torch.backends.mps.is_available():
@@ -77,5 +77,12 @@ def _are_indices(gpus: Any) -> bool:
 
 def default_workers(world_size: int = 1) -> int:
     """Decoding processes for each training process: a GPU waits for many, a CPU trains on its cores itself."""
+    import torch
+
     cores = available_cores()
     return min(8, max(1, cores // world_size - 1)) if torch.cuda.is_available() else min(2, cores // 2)
+
+
+def available_cores() -> int:
+    """How many of the machine's cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

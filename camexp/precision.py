@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 
-from camexp.reporting.console import log
+log = logging.getLogger(__name__)
+
 
 # Lightning's names; the short ones are its own synonyms
 PRECISIONS = ("auto", "32-true", "32", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true", "64", "bf16", "16")

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from camexp.launching.processes import available_cores
+from camexp.devices import available_cores
 
 if "PYTEST_XDIST_WORKER_COUNT" in os.environ:  # before torch is imported: threads that share a core wait for each other
     share = available_cores() // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])

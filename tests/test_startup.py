@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import camexp.models
-from camexp.imports import heavy_imports
+from camexp.cli import heavy_imports
 from camexp.models import TRUNKS, CAMClassifier, Preprocessing, build_trunk, describe, load
 from camexp.models.pretrained import names_network
 from camexp.models.trunks import LIBRARIES
@@ -157,7 +157,7 @@ def test_the_collector_rests_during_the_first_imports_only():
         assert gc.isenabled()
     assert gc.get_freeze_count() == 0
     code = (
-        "import gc\nfrom camexp.imports import heavy_imports\n"
+        "import gc\nfrom camexp.cli import heavy_imports\n"
         "try:\n    with heavy_imports():\n        assert not gc.isenabled()\n        import fractions, no_such_module\n"
         "except ImportError:\n    pass\nassert gc.isenabled() and gc.get_freeze_count()"
     )

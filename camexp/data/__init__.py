@@ -3,11 +3,11 @@
 from camexp.data.build import build_images
 from camexp.data.caltech import find_caltech101, find_caltech256
 from camexp.data.imagefolder import find_imagefolder
-from camexp.data.images import UnreadableImage, read_image
 from camexp.data.imageset import ImageSet
 from camexp.data.shapes import find_shapes
 from camexp.data.splits import Split, class_table, split_images
 from camexp.data.transforms import input_size
+from camexp.images import UnreadableImage, read_image
 
 __all__ = [
     "ImageSet",

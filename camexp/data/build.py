@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ from camexp.config import build
 from camexp.data.decodable import find_undecodable, without
 from camexp.data.imageset import ImageSet
 from camexp.files import write_csv
-from camexp.reporting.console import log
+
+log = logging.getLogger(__name__)
 
 COMMON = ("classes", "max_skipped", "check")
 

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from camexp.data.arrays import IntArray, PathArray
 from camexp.data.exclusive import exclusive
-from camexp.data.images import UnreadableImage, read_image
 from camexp.data.imageset import ImageSet
 from camexp.data.records import KEY_BYTES, RecordLog, Records, SortedRecords, file_key, memory_of
 from camexp.errors import UserError
 from camexp.files import write_json
+from camexp.images import UnreadableImage, read_image
 from camexp.reporting.progress import Progress
 
 Skipped = tuple[Path, str]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from camexp.files import lock
-from camexp.reporting.console import log
+
+log = logging.getLogger(__name__)
 
 
 @contextmanager

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from camexp.data.arrays import IntArray, PathArray
-from camexp.data.images import image_extensions
 from camexp.data.imageset import ImageSet
 from camexp.errors import UserError
+from camexp.images import image_extensions
 
 
 def find_imagefolder(root: str | None, extensions: Sequence[str] | None = None) -> ImageSet:

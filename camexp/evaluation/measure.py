@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,7 +15,6 @@ import torch
 from lightning_fabric.utilities import move_data_to_device
 from torch.utils.data import DataLoader
 
-from camexp.cam.methods import Method, is_plain
 from camexp.data import ImageSet
 from camexp.devices import default_workers
 from camexp.errors import UserError
@@ -26,10 +26,12 @@ from camexp.evaluation.scores import Item, Scores, paper_iou, stretched
 from camexp.evaluation.truthset import Truth
 from camexp.features import open_cache
 from camexp.features.batches import Batch, LabelledImages, collate
+from camexp.methods import Method, is_cam
 from camexp.models import CAMClassifier, CAMResult
 from camexp.prediction.write_behind import WriteBehind
-from camexp.reporting.console import log
 from camexp.reporting.progress import Progress
+
+log = logging.getLogger(__name__)
 
 Options = Mapping[str, Any]
 
@@ -84,7 +86,7 @@ def _run(
     faithful: set[int], scoring: WriteBehind, progress: Progress,
 ) -> None:  # fmt: skip
     images = outcome.images
-    features_do = all(is_plain(method) for method in methods.values()) and not faithful
+    features_do = all(is_cam(method) for method in methods.values()) and not faithful
     cache = open_cache(options["features"], model, None, model.device.type) if features_do else None
     workers = options["num_workers"]
     loader = DataLoader(
@@ -116,7 +118,7 @@ def _run(
         for name, method in methods.items():
             start = time.perf_counter()
             result, spent = plain_result, plain_seconds
-            if not is_plain(method) and sub:
+            if not is_cam(method) and sub:
                 some = method(model, batch.images[sub], labels[sub][:, None] if options["label"] == "true" else wanted)
                 some.maps.cpu()
                 spent = (time.perf_counter() - start) * len(places) / len(sub)

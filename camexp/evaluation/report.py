@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,13 @@ from PIL import Image, ImageDraw
 
 from camexp.cam.colour import overlay
 from camexp.cam.maps import upsample
-from camexp.data.images import read_image
 from camexp.evaluation.measure import Options, Outcome
 from camexp.evaluation.scores import Scores
 from camexp.files import replacing, save_png, write_csv, write_json
-from camexp.reporting.console import log
+from camexp.images import read_image
 from camexp.reporting.figures import captioned, grid, scaled
+
+log = logging.getLogger(__name__)
 
 TRUE, FOUND = (40, 220, 60), (255, 255, 255)
 # what stands in the table, and how it is called there

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,16 +12,18 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from camexp.cam.methods import Method, build_method
 from camexp.config import EVALUATE, plain
 from camexp.data import ImageSet, build_images, input_size, split_images
 from camexp.errors import UserError, reason
 from camexp.evaluation.recorded import recorded_dataset
 from camexp.evaluation.truthset import Truth, load_truth, own_truth
+from camexp.methods import Method, build_method
 from camexp.models import CAMClassifier
 from camexp.models.checkpoint import read_config
 from camexp.prediction import load_model as load_frozen
-from camexp.reporting.console import log
+from camexp.run_files import SPLITS
+
+log = logging.getLogger(__name__)
 
 Options = Mapping[str, Any]
 LABELS = ("true", "predicted", "top5")
@@ -136,7 +139,7 @@ def trained_on(options: Options, images: ImageSet) -> int:
     """How many of the images stand in the training list beside the checkpoint."""
     if options["ckpt"] is None:
         return 0
-    listed = Path(str(options["ckpt"])).expanduser().resolve().parent.parent / "splits" / "train.csv"
+    listed = Path(str(options["ckpt"])).expanduser().resolve().parent.parent / SPLITS / "train.csv"
     try:
         with listed.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
             trained = {str(Path(row["path"]).resolve()) for row in csv.DictReader(file)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,11 +12,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from camexp.data.images import read_image
 from camexp.data.imageset import ImageSet
 from camexp.errors import UserError, reason
 from camexp.evaluation.truth import Boxes, clip, match, read_boxes, read_sizes
-from camexp.reporting.console import log
+from camexp.images import read_image
+
+log = logging.getLogger(__name__)
 
 MaskOf = Callable[[Path], tuple[np.ndarray, np.ndarray | None] | None]
 

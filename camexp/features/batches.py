@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from camexp.data.images import UnreadableImage, read_image
 from camexp.data.imageset import ImageSet
 from camexp.data.order import Draw, randomness_from
 from camexp.data.transforms import Flip, Transform
 from camexp.errors import UserError
 from camexp.features.digests import digests_of
 from camexp.features.store import FeatureStore
+from camexp.images import UnreadableImage, read_image
 from camexp.models.preprocessing import Preprocessing
 
 UNCOUNTED = -100  # the label that no loss and no metric looks at

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,7 +18,8 @@ from camexp.features.identity import describe_trunk, key
 from camexp.features.store import FeatureStore, make_room
 from camexp.files import shown
 from camexp.models.classifier import CAMClassifier, images_at_once
-from camexp.reporting.console import log
+
+log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from camexp.features.batches import Batch

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from camexp.errors import UserError
-from camexp.launching.arguments import quoted
+from camexp.launching.overrides import quoted
 from camexp.launching.processes import own_command, rank_environments, run_together
 from camexp.launching.ranks import world
-from camexp.launching.run_folder import SUMMARY
+from camexp.run_files import SUMMARY
 
 
 def processes_to_start(devices: Mapping[str, Any]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 import signal
 import tempfile
@@ -15,7 +16,8 @@ from typing import Any
 from camexp.errors import Interrupted
 from camexp.files import lock
 from camexp.launching.interrupts import Interrupts, signal_name
-from camexp.reporting.console import log
+
+log = logging.getLogger(__name__)
 
 POLL_SECONDS = 1.0  # locks can be waited for one at a time only, and any of several will do
 

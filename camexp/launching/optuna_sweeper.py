@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,10 +18,11 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from camexp.errors import UserError
-from camexp.launching.arguments import quoted
-from camexp.launching.run_folder import SUMMARY
-from camexp.launching.trials import FOLDER, STUDY, TRIAL, open_study, optuna_or_error
-from camexp.reporting.console import log
+from camexp.launching.overrides import quoted
+from camexp.launching.trials import FOLDER, TRIAL, open_study, optuna_or_error
+from camexp.run_files import STUDY, SUMMARY
+
+log = logging.getLogger(__name__)
 
 
 class OptunaSweeper(Sweeper):

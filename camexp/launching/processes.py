@@ -181,11 +181,6 @@ def own_command(*arguments: str, without: str = "") -> list[str]:
     return [sys.executable, str(Path(sys.argv[0]).resolve()), *kept, *arguments]
 
 
-def available_cores() -> int:
-    """How many of the machine's cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def end_with_parent() -> None:
     """In a process that :func:`run_together` started: be asked to stop when that one dies (on Linux)."""
     parent = os.environ.pop(PARENT, None)

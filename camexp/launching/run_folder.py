@@ -5,18 +5,17 @@ from __future__ import annotations
 import atexit
 import os
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
-from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, open_dict, read_write
 
 from camexp.errors import UserError
 from camexp.files import lock
-from camexp.launching.arguments import quoted
+from camexp.launching.overrides import quoted
 from camexp.launching.ranks import agreed_folder, follows
+from camexp.run_files import CAMS, CHECKPOINTS, IN_USE, METRICS
 
-LOCK, SUMMARY, FAILURE = ".in_use", "summary.json", "failure.txt"  # in use; came to its end; and why it did not
-TRACES = ("checkpoints", "metrics.csv", "cams")
+TRACES = (CHECKPOINTS, METRICS, CAMS)
 _held: dict[Path, BinaryIO] = {}
 
 
@@ -58,7 +57,7 @@ def claim(folder: Path, option: str) -> None:
         return
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _held[folder.absolute()] = lock(folder / LOCK, shared=False)
+        _held[folder.absolute()] = lock(folder / IN_USE, shared=False)
     except BlockingIOError:
         raise UserError(
             f"{option}={folder} is in use by another run: wait until that has ended, or give another folder"
@@ -89,63 +88,47 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_release_all)
 
 
-class RunFolder(Callback):
-    """Hydra's callback that settles the folder before Hydra writes its files there.
+def settle_run(config: DictConfig, option: str) -> None:
+    """Choose and claim a run's folder, before Hydra writes its files there.
 
     Args:
+        config: the composed one, which is told the folder.
         option: the folder's name on the command line: ``hydra.run.dir``, or ``output``.
+
+    Raises:
+        UserError: the folder holds a run already, another one uses it, or it cannot be written to.
     """
-
-    def __init__(self, option: str = "hydra.run.dir"):
-        self.option = option
-
-    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
-        _or_exit(self._settle_run, config)
-
-    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        _or_exit(self._settle_sweep, config)
-
-    def on_run_end(self, config: DictConfig, **kwargs: Any) -> None:
-        release(Path(str(config.hydra.run.dir)))
-
-    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        from camexp.launching.sweep import report
-
-        folder = Path(str(config.hydra.sweep.dir))
-        release(folder)
-        if self.option == "hydra.run.dir":
-            _or_exit(report, folder)
-
-    def _settle_run(self, config: DictConfig) -> None:
-        folder = Path(str(config.hydra.run.dir))
-        given = _given(config, self.option)
-        agreed = None if given else agreed_folder(folder)
-        if not follows():  # of several processes the first one settles it
-            if not given and agreed is None:
-                folder = fresh(folder)
-            claim(agreed or folder, self.option)
-            if self.option == "hydra.run.dir":
-                _require_new(agreed or folder, config)
-        with read_write(config), open_dict(config):
-            if self.option == "output":
-                config.output = str(agreed or folder)
-            config.hydra.run.dir = str(agreed or folder)
-
-    def _settle_sweep(self, config: DictConfig) -> None:
-        folder = Path(str(config.hydra.sweep.dir))
-        if not _given(config, "hydra.sweep.dir"):
+    folder = Path(str(config.hydra.run.dir))
+    given = _given(config, option)
+    agreed = None if given else agreed_folder(folder)
+    if not follows():  # of several processes the first one settles it
+        if not given and agreed is None:
             folder = fresh(folder)
-        claim(folder, "hydra.sweep.dir")
-        jobs = sorted(path.parent.name for path in folder.glob("*/.hydra"))
-        if jobs and self.option == "hydra.run.dir" and config.get("resume") != "auto":
-            raise UserError(
-                f"hydra.sweep.dir={folder} holds a sweep already (jobs {', '.join(jobs[:5])}"
-                f"{' …' * (len(jobs) > 5)}): sweep.resume={folder} goes on with it; or give another folder"
-            )
-        with read_write(config), open_dict(config):
-            config.hydra.sweep.dir = str(folder)
-            # each job composes its configuration anew
-            config.hydra.overrides.hydra.append(f"hydra.sweep.dir={quoted(folder)}")
+        claim(agreed or folder, option)
+        if option == "hydra.run.dir":
+            _require_new(agreed or folder, config)
+    with read_write(config), open_dict(config):
+        if option == "output":
+            config.output = str(agreed or folder)
+        config.hydra.run.dir = str(agreed or folder)
+
+
+def settle_sweep(config: DictConfig, option: str) -> None:
+    """Choose and claim a sweep's folder; see :func:`settle_run`."""
+    folder = Path(str(config.hydra.sweep.dir))
+    if not _given(config, "hydra.sweep.dir"):
+        folder = fresh(folder)
+    claim(folder, "hydra.sweep.dir")
+    jobs = sorted(path.parent.name for path in folder.glob("*/.hydra"))
+    if jobs and option == "hydra.run.dir" and config.get("resume") != "auto":
+        raise UserError(
+            f"hydra.sweep.dir={folder} holds a sweep already (jobs {', '.join(jobs[:5])}"
+            f"{' …' * (len(jobs) > 5)}): sweep.resume={folder} goes on with it; or give another folder"
+        )
+    with read_write(config), open_dict(config):
+        config.hydra.sweep.dir = str(folder)
+        # each job composes its configuration anew
+        config.hydra.overrides.hydra.append(f"hydra.sweep.dir={quoted(folder)}")
 
 
 def _require_new(folder: Path, config: DictConfig) -> None:
@@ -160,13 +143,3 @@ def _require_new(folder: Path, config: DictConfig) -> None:
 def _given(config: DictConfig, option: str) -> bool:
     overrides = [*config.hydra.overrides.hydra, *config.hydra.overrides.task]
     return any(one.lstrip("+").partition("=")[0] == option for one in overrides)
-
-
-def _or_exit(settle: Any, argument: Any) -> None:
-    """Hydra turns an exception in a callback into a warning; an error here must end the program."""
-    from camexp.cli import fail, sentence
-
-    try:
-        settle(argument)
-    except Exception as error:
-        fail(sentence(error), error)

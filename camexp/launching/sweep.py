@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
-import re
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -13,43 +13,20 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from camexp.devices import available_cores
 from camexp.errors import Interrupted, UserError
 from camexp.files import replacing, shown, write_json
-from camexp.launching.arguments import quoted
 from camexp.launching.ddp import best_accuracy
 from camexp.launching.gpus import free_one
-from camexp.launching.processes import Ended, available_cores, run_together
+from camexp.launching.overrides import quoted
+from camexp.launching.processes import Ended, run_together
 from camexp.launching.ranks import CHILD
-from camexp.launching.run_folder import FAILURE, SUMMARY
-from camexp.reporting.console import log
+from camexp.reporting.comparison import find_jobs, write_comparison
+from camexp.run_files import DONE, FAILURE, SUMMARY
 
-DONE = "done.json"
+log = logging.getLogger(__name__)
+
 SCRIPT = "CAMEXP_SCRIPT"  # in the environment: the script that sweeps, which a launcher's worker cannot know otherwise
-
-
-def sweep_arguments(arguments: Sequence[str]) -> list[str]:
-    """``sweep.resume=DIR`` in Hydra's words.
-
-    Raises:
-        UserError: no such folder, or no sweep.
-
-    >>> sweep_arguments(["-m", "seed=1,2"])
-    ['-m', 'seed=1,2']
-    """
-    result: list[str] = []
-    for argument in arguments:
-        match = re.fullmatch(r"sweep\.resume=(['\"]?)(.*)\1", argument, re.DOTALL)
-        if not match:
-            result.append(argument)
-            continue
-        if not any(one in ("-m", "--multirun") for one in arguments):
-            raise UserError(f"sweep.resume={match[2]} needs -m and the same options as the sweep before")
-        folder = Path(match[2]).expanduser()
-        if not any(folder.glob("*/.hydra")):
-            kind = "holds no jobs" if folder.is_dir() else "is not a folder"
-            raise UserError(f"sweep.resume={match[2]} {kind}: give the folder of a sweep, outputs/sweeps/DATE/TIME")
-        result += [f"hydra.sweep.dir={quoted(folder)}", "resume=auto"]
-    return result
 
 
 def register_plugins() -> None:
@@ -131,8 +108,6 @@ def report(folder: Path) -> None:
     Raises:
         UserError: any of them failed.
     """
-    from camexp.compare import find_jobs, write_comparison
-
     jobs = find_jobs(folder)
     if not jobs:
         return

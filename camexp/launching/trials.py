@@ -10,8 +10,8 @@ from typing import Any
 from hydra.utils import instantiate
 
 from camexp.errors import UserError
+from camexp.run_files import STUDY
 
-STUDY = "study.log"  # in the sweep's folder
 NAME = "camexp"
 FOLDER = "folder"  # of a trial's job, among its attributes
 TRIAL = "CAMEXP_TRIAL"  # in a job's environment: the study's file, the trial's number, the pruner

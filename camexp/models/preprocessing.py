@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from camexp.rgb import upright_rgb
+from camexp.images import to_rgb
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -35,7 +35,7 @@ class Preprocessing:
 
     def resize(self, image: Image.Image) -> Image.Image:
         """The image, upright and RGB, at ``size`` (bilinear, antialiased where it shrinks)."""
-        image = upright_rgb(image)
+        image = to_rgb(image)
         if self.size is None or image.size == self.size[::-1]:
             return image
         return image.resize(self.size[::-1], Image.Resampling.BILINEAR)

@@ -8,10 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from camexp import models
 from camexp.errors import UserError, reason
 from camexp.models.classifier import CAMClassifier
 from camexp.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
-from camexp.models.trunks import LIBRARIES, build_trunk, import_backbones
+from camexp.models.trunks import LIBRARIES, build_trunk
+from camexp.registry import import_modules
 
 
 def names_network(path: Any) -> bool:
@@ -20,7 +22,7 @@ def names_network(path: Any) -> bool:
     if not (slash and name) or Path(str(path)).exists():
         return False
     if library not in LIBRARIES:
-        import_backbones()
+        import_modules(models)
     return library in LIBRARIES
 
 
@@ -86,11 +88,11 @@ def _network(name: str, weights: str | Path | None) -> tuple[nn.Module, tuple[in
             height, width = network.pretrained_cfg["input_size"][1:]
             size = int(height), int(width)
         else:
-            from torchvision import models
+            import torchvision
 
-            network, size = models.get_model(inner, weights=None), (224, 224)
+            network, size = torchvision.models.get_model(inner, weights=None), (224, 224)
             if weights is None:
-                published = models.get_model_weights(inner).DEFAULT  # type: ignore[attr-defined]
+                published = torchvision.models.get_model_weights(inner).DEFAULT  # type: ignore[attr-defined]
                 network.load_state_dict(published.get_state_dict(check_hash=True, weights_only=True))
         if weights is not None:
             network.load_state_dict(_read(Path(weights)))

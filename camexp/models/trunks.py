@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
+from camexp import models
 from camexp.errors import UserError, nearest
+from camexp.registry import import_modules
 
 
 class Trunk(nn.Module):
@@ -110,15 +110,6 @@ TRUNKS: dict[str, Callable[[str, float], Trunk]] = {name + suffix: vgg for name 
 LIBRARIES: dict[str, Callable[[str, int | None], Trunk]] = {}
 
 
-def import_backbones() -> None:
-    """Import every file beside this one, so that a backbone in a file of its own is known without being listed.
-
-    Done for names that are not known yet: who asks for another network need not wait for what such a file imports.
-    """
-    for module in pkgutil.iter_modules(importlib.import_module("camexp.models").__path__, "camexp.models."):
-        importlib.import_module(module.name)
-
-
 def build_trunk(name: str, width: float = 1.0, output_stride: int | None = None) -> Trunk:
     """The trunk of that name, with fresh weights.
 
@@ -136,7 +127,7 @@ def build_trunk(name: str, width: float = 1.0, output_stride: int | None = None)
     """
     library, slash, inner = str(name).partition("/")
     if name not in TRUNKS and library not in LIBRARIES:
-        import_backbones()
+        import_modules(models)
     if slash and library in LIBRARIES:
         if width != 1:
             raise UserError(f"model.width={width}: the networks of {library} come with their own channels, take 1")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from camexp.data.images import UnreadableImage, read_image
+from camexp.images import UnreadableImage, read_image
 from camexp.models.preprocessing import Preprocessing
 from camexp.models.trunks import Trunk
 

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from camexp.data.imagefolder import walk
-from camexp.data.images import image_extensions
 from camexp.errors import UserError
+from camexp.images import image_extensions
 
 LONGEST_NAME = 120  # bytes; NAME__CLASS.png and the temporary name beside it must stay below 255
 

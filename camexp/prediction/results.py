@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,8 +19,9 @@ from camexp.cam.boxes import Box, box_from_map
 from camexp.cam.colour import overlay
 from camexp.cam.maps import upsample
 from camexp.files import replacing, save_png
-from camexp.reporting.console import log
 from camexp.reporting.figures import colour_bar
+
+log = logging.getLogger(__name__)
 
 TOP = 5
 MATLAB_LIMIT = 2**31 - 1  # bytes of one variable in a .mat file of this version

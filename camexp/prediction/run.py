@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,13 +13,13 @@ import torch
 from omegaconf import DictConfig
 
 from camexp.cam.colour import colour_map
-from camexp.cam.methods import Method, build_method
 from camexp.config import PREDICT, plain
 from camexp.data.transforms import input_size
 from camexp.devices import accelerator, default_workers
 from camexp.errors import Interrupted, UserError
 from camexp.labels import as_typed, resolve_label
 from camexp.launching.interrupts import Interrupts, signal_name
+from camexp.methods import Method, build_method
 from camexp.models import CAMClassifier, Preprocessing, load
 from camexp.prediction.batches import Picture, Unreadable, batches
 from camexp.prediction.inputs import distinct, file_name, unique_names
@@ -26,8 +27,9 @@ from camexp.prediction.montages import Montages
 from camexp.prediction.results import HEADER, Explained, write_results
 from camexp.prediction.table import OrderedTable, append_row
 from camexp.prediction.write_behind import WriteBehind
-from camexp.reporting.console import log
 from camexp.reporting.progress import Progress
+
+log = logging.getLogger(__name__)
 
 Options = Mapping[str, Any]
 PREDICTIONS, SKIPPED = "predictions.csv", "skipped.csv"

@@ -1,7 +1,7 @@
 """What the scripts say: plain lines on the console, dated lines in the run's log.
 
-The library speaks through the logger ``camexp``, so it is silent in a program that did not ask for it;
-the scripts' ``hydra/job_logging`` gives that logger a console and a file.
+The library speaks through loggers below ``camexp``, so it is silent in a program that did not ask for it;
+the scripts' ``hydra/job_logging`` gives them a console and a file.
 """
 
 from __future__ import annotations
@@ -9,8 +9,6 @@ from __future__ import annotations
 import logging
 import os
 import sys
-
-log = logging.getLogger("camexp")
 
 
 class ConsoleHandler(logging.Handler):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
-from camexp.reporting.console import log
+log = logging.getLogger(__name__)
+
 
 LINE_EVERY_SECONDS = 10.0
 

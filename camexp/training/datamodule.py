@@ -21,6 +21,7 @@ from camexp.features import FeatureCache
 from camexp.features.batches import LabelledImages, Sample, collate
 from camexp.files import write_csv
 from camexp.models.preprocessing import Preprocessing
+from camexp.run_files import SPLITS
 
 
 class CAMDataModule(pl.LightningDataModule):
@@ -112,5 +113,5 @@ class CAMDataModule(pl.LightningDataModule):
                 (os.fsdecode(paths.encoded(place)), label := images.labels[place], images.classes[label])
                 for place in places
             )
-            write_csv(folder / "splits" / f"{name}.csv", ("path", "label", "class"), rows)
+            write_csv(folder / SPLITS / f"{name}.csv", ("path", "label", "class"), rows)
         write_csv(folder / "classes.csv", ("label", "name", "train", "val"), class_table(self.images, self.split))

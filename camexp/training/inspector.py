@@ -14,12 +14,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from camexp.cam.methods import Method, is_plain
 from camexp.errors import UserError
 from camexp.files import replacing
 from camexp.labels import resolve_label
+from camexp.methods import Method, is_cam
 from camexp.models import CAMClassifier
 from camexp.reporting.snapshots import Panel, evolution, snapshot, write_animation
+from camexp.run_files import CAM_STEPS
 from camexp.training.loggers import log_image
 
 
@@ -36,7 +37,7 @@ class CAMInspector(pl.Callback):
         folder: ``cams/`` of the run.
         every_n_steps: how often; 0 for the first and the last step only.
         colormap, alpha: of the overlay.
-        method: how a map is made, see :mod:`camexp.cam.methods`.
+        method: how a map is made, see :mod:`camexp.methods`.
 
     Raises:
         UserError: an unknown class.
@@ -141,7 +142,7 @@ class CAMInspector(pl.Callback):
         probabilities = classifier.explain_features(features).probabilities[0].cpu()
         predicted = int(probabilities.argmax())
         labels = [predicted if wanted == "predicted" else int(wanted) for wanted in self.labels[place]]
-        if is_plain(self.method):
+        if is_cam(self.method):
             maps = classifier.explain_features(features, labels).maps
         else:
             maps = self.method(classifier, classifier.preprocess(picture)[None], labels).maps
@@ -162,7 +163,7 @@ class CAMInspector(pl.Callback):
         return features
 
     def _append(self, step: int, panels: Sequence[Panel]) -> None:
-        path = self.folder / "steps.csv"
+        path = self.folder / CAM_STEPS
         new = not path.exists()
         with path.open("a", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)

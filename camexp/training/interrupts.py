@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytorch_lightning as pl
 import torch
 
 from camexp.errors import Interrupted
 from camexp.launching import interrupts
 from camexp.launching.interrupts import signal_name
-from camexp.reporting.console import log
+
+log = logging.getLogger(__name__)
 
 EVERY = 10  # steps between the processes' agreements on a GPU, which an agreement makes wait
 

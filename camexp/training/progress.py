@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Any
 
 import pytorch_lightning as pl
 
 from camexp.features.batches import Batch
-from camexp.reporting.console import log
 from camexp.reporting.progress import Progress
 from camexp.training.checkpoints import require_finite
+
+log = logging.getLogger(__name__)
 
 
 class TrainingProgress(pl.Callback):

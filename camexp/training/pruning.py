@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import pytorch_lightning as pl
 
-from camexp.reporting.console import log
+log = logging.getLogger(__name__)
 
 
 class Pruning(pl.Callback):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,8 +15,7 @@ from lightning_fabric.utilities import move_data_to_device
 from camexp.cam.maps import upsample
 from camexp.config import flat
 from camexp.files import shown, write_json
-from camexp.launching.run_folder import SUMMARY
-from camexp.reporting.console import log
+from camexp.run_files import SUMMARY
 from camexp.training.checkpoints import Checkpoints
 from camexp.training.datamodule import CAMDataModule
 from camexp.training.loggers import log_final
@@ -23,6 +23,8 @@ from camexp.training.module import CAMTraining
 from camexp.training.progress import TrainingProgress
 from camexp.training.pruning import Pruning
 from camexp.training.summary import device_name, git_commit, next_command, summary_table, versions
+
+log = logging.getLogger(__name__)
 
 Options = Mapping[str, Any]
 C = TypeVar("C", bound=pl.Callback)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import zipfile
 from collections.abc import Mapping
@@ -19,12 +20,14 @@ from camexp.config import flat
 from camexp.data import ImageSet, Split
 from camexp.errors import UserError
 from camexp.files import replacing
-from camexp.launching.run_folder import SUMMARY, traces
+from camexp.launching.run_folder import traces
 from camexp.models import CAMClassifier
 from camexp.models.checkpoint import KEY, PREFIX, read_checkpoint
-from camexp.reporting.console import log
+from camexp.run_files import CAM_STEPS, CAMS, CHECKPOINTS, METRICS, SUMMARY
 from camexp.training.datamodule import CAMDataModule
 from camexp.training.position import Position
+
+log = logging.getLogger(__name__)
 
 # Options without which the numbers are the same, or which may change on purpose in the middle of a run.
 FREE = (
@@ -65,8 +68,8 @@ def find_resumed(options: Mapping[str, Any]) -> Resumed | None:
     folder = Path(options["run_dir"])
     if not traces(folder):
         return None
-    path = newest_sound(folder / "checkpoints")
-    unreadable = [one.name for one in sorted((folder / "checkpoints").glob("[!.]*.ckpt"))]
+    path = newest_sound(folder / CHECKPOINTS)
+    unreadable = [one.name for one in sorted((folder / CHECKPOINTS).glob("[!.]*.ckpt"))]
     if path is None and unreadable:  # they may be of another version, or the disk away: nothing is thrown away for that
         raise UserError(
             f"resume: none of {', '.join(unreadable[:4])} in {folder / 'checkpoints'} can be read: "
@@ -137,7 +140,7 @@ class GoOn(pl.Callback):
 def forget_what_came_after(folder: Path, resumed: Resumed) -> None:
     """Cut the tables to what they held, and remove the snapshots that came later: all of it comes again."""
     (folder / SUMMARY).unlink(missing_ok=True)
-    for name, path in {"metrics.csv": folder / "metrics.csv", "steps.csv": folder / "cams" / "steps.csv"}.items():
+    for name, path in {METRICS: folder / METRICS, CAM_STEPS: folder / CAMS / CAM_STEPS}.items():
         size = (resumed.written or {}).get(name, 0)
         if not path.exists():
             continue
@@ -150,10 +153,10 @@ def forget_what_came_after(folder: Path, resumed: Resumed) -> None:
         content = path.read_bytes()[:size]
         with replacing(path) as temporary:
             temporary.write_bytes(content)
-    for snapshot in (folder / "cams").glob("step_*.*"):
+    for snapshot in (folder / CAMS).glob("step_*.*"):
         if snapshot.stem[5:].isdecimal() and (resumed.path is None or int(snapshot.stem[5:]) > resumed.step):
             snapshot.unlink()
-    for place in (folder, folder / "checkpoints", folder / "cams"):
+    for place in (folder, folder / CHECKPOINTS, folder / CAMS):
         for left in place.glob(".[0-9]*~*"):  # what a killed process was about to rename
             left.unlink()
 

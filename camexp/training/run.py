@@ -15,7 +15,6 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
-from camexp.cam.methods import Method, build_method
 from camexp.config import TRAIN, build, plain
 from camexp.data import ImageSet, Split, UnreadableImage, class_table, input_size, read_image
 from camexp.devices import device_type, world_size
@@ -24,8 +23,9 @@ from camexp.features import open_cache
 from camexp.files import shown
 from camexp.labels import as_typed
 from camexp.launching.trials import own_trial
+from camexp.methods import Method, build_method
 from camexp.models import CAMClassifier
-from camexp.reporting.console import log
+from camexp.run_files import CAM_STEPS, CAMS, CHECKPOINTS, METRICS
 from camexp.training.checkpoints import Checkpoints
 from camexp.training.datamodule import CAMDataModule
 from camexp.training.inspector import CAMInspector, pair_labels
@@ -37,6 +37,8 @@ from camexp.training.report import find_callback
 from camexp.training.resume import GoOn, Resumed, image_digest, require_same_images, require_same_trunk
 from camexp.training.trainer import build_trainer as lightning_trainer
 from camexp.training.trainer import total_steps
+
+log = logging.getLogger(__name__)
 
 Options = Mapping[str, Any]
 
@@ -118,10 +120,10 @@ def build_trainer(
     run_folder = Path(options["run_dir"])
     digest = image_digest(datamodule.images, datamodule.split)
     checkpoints = Checkpoints(
-        run_folder / "checkpoints",
+        run_folder / CHECKPOINTS,
         options["checkpoint"]["every_n_steps"],
         options["checkpoint"]["keep"],
-        written=(run_folder / "metrics.csv", run_folder / "cams" / "steps.csv"),
+        written=(run_folder / METRICS, run_folder / CAMS / CAM_STEPS),
         images=digest,
     )
     if resumed is not None:
@@ -132,7 +134,7 @@ def build_trainer(
     callbacks: list[pl.Callback] = [
         GoOn(resumed, datamodule, run_folder),
         TrainingProgress(total_steps(options["trainer"], datamodule.steps_per_epoch)),
-        build_inspector(options["inspect"], datamodule, classifier, run_folder / "cams", build_method(options["cam"])),
+        build_inspector(options["inspect"], datamodule, classifier, run_folder / CAMS, build_method(options["cam"])),
     ]
     for name, extra in (options["callbacks"] or {}).items():
         callbacks.append(build(extra, f"callbacks.{name}"))
@@ -147,7 +149,7 @@ def build_trainer(
         classifier.precision,
         datamodule.steps_per_epoch,
         callbacks,
-        [MetricsCSV(run_folder / "metrics.csv"), *loggers],
+        [MetricsCSV(run_folder / METRICS), *loggers],
         run_folder,
         validation_batches=-(-len(datamodule.split.val) // datamodule.batch_size),
     )

@@ -13,7 +13,7 @@ from PIL import Image
 
 import camexp
 from camexp.cam.maps import min_max, upsample
-from camexp.data.images import read_image
+from camexp.images import read_image
 from tests.conftest import TINY
 
 SHAPES = ("dataset=shapes", "dataset.per_class=6", "dataset.size=64", *TINY, "trainer.max_epochs=1")

@@ -14,11 +14,11 @@ import torch
 from PIL import Image
 
 from camexp import UserError
-from camexp.compare import find_jobs
 from camexp.evaluation.heatmaps import read_heatmap
 from camexp.evaluation.truth import read_boxes
 from camexp.models.trunks import build_trunk
 from camexp.models.weights import load_weights
+from camexp.reporting.comparison import find_jobs
 from camexp.training.resume import newest_sound
 from tests.conftest import ROOT, TINY, paint
 

@@ -5,7 +5,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from camexp.cli import quote_paths
+from camexp.cli.arguments import quote_paths
 from tests.conftest import ROOT
 
 

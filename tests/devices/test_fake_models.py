@@ -12,12 +12,12 @@ from torch import nn
 from torchmetrics import Metric
 
 import camexp
-from camexp.cam.methods import TORCHCAM, Averaged, TorchCAM
 from camexp.evaluation.faithfulness import Faithfulness, confidence_change, insertion_deletion
 from camexp.evaluation.localisation import MaxBoxAcc
 from camexp.evaluation.masks import PixelPrecision
 from camexp.evaluation.pointing import PointingGame
 from camexp.features.batches import UNCOUNTED, Sample, collate
+from camexp.methods import TORCHCAM, Averaged, TorchCAM
 from camexp.models import CAMClassifier, Preprocessing
 from camexp.models.checkpoint import KEY, PREFIX, describe
 from camexp.models.convolution import convolve

@@ -14,7 +14,8 @@ from camexp.errors import UserError
 from camexp.files import lock
 from camexp.launching.processes import Ended, rank_environments, run_together
 from camexp.launching.ranks import agreed_folder, follows, rank, world
-from camexp.launching.run_folder import LOCK, claim, fresh, release
+from camexp.launching.run_folder import claim, fresh, release
+from camexp.run_files import IN_USE
 
 WAIT = "import signal; signal.pause()"
 
@@ -121,7 +122,7 @@ def test_a_child_does_not_keep_the_folder(tmp_path):
         signal.pause()
     os.read(ready, 1)
     release(tmp_path)
-    with lock(tmp_path / LOCK, shared=False):
+    with lock(tmp_path / IN_USE, shared=False):
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
     os.close(ready)
@@ -134,9 +135,9 @@ def test_a_folder_has_one_owner(tmp_path):
     claim(folder, "output")
     claim(folder, "output")  # again by its owner
     with pytest.raises(BlockingIOError):
-        lock(folder / LOCK, shared=False)
+        lock(folder / IN_USE, shared=False)
     release(folder)
-    with lock(folder / LOCK, shared=False), pytest.raises(UserError, match=r"output=.*a is in use by another run"):
+    with lock(folder / IN_USE, shared=False), pytest.raises(UserError, match=r"output=.*a is in use by another run"):
         claim(folder, "output")
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be written to"):

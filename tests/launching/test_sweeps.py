@@ -11,9 +11,10 @@ import pytest
 import torch
 from PIL import Image
 
-from camexp.compare import Job, differing, find_jobs, main
+from camexp.cli.compare import main
 from camexp.files import lock
-from camexp.launching.run_folder import LOCK
+from camexp.reporting.comparison import Job, differing, find_jobs
+from camexp.run_files import IN_USE
 from tests.conftest import TINY, run_process, running
 
 
@@ -34,7 +35,7 @@ def test_a_failed_job_ends_no_other_and_a_sweep_goes_on(options, tmp_path):
         process.until("run folder sweep/2")  # job 0 has failed, job 1 is done
         process.until("validation accuracy")
         process.end(signal.SIGKILL)  # with its job in the middle of it: that one saves, and ends
-    lock(tmp_path / "sweep/2" / LOCK, shared=False, wait=True).close()
+    lock(tmp_path / "sweep/2" / IN_USE, shared=False, wait=True).close()
     assert (tmp_path / "sweep/2/checkpoints/last.ckpt").exists()
 
     again = run_process("train.py", *swept, "hydra.sweep.dir=sweep", cwd=tmp_path)

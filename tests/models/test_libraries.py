@@ -6,8 +6,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from camexp.cam.methods import TorchCAM
 from camexp.errors import UserError
+from camexp.methods import TorchCAM
 from camexp.models import CAMClassifier, Preprocessing, build_classifier, build_trunk, load_weights, pretrained
 from camexp.models.pretrained import class_names
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from camexp.cam.maps import upsample
-from camexp.cam.methods import TORCHCAM, Averaged, TorchCAM, build_method
 from camexp.errors import UserError
+from camexp.methods import TORCHCAM, Averaged, TorchCAM, build_method
 from camexp.models import CAMClassifier, Preprocessing
 
 PLAIN = {"method": "cam", "layer": None, "flip": False, "scales": [1.0], "ten_crop": False}

@@ -8,7 +8,7 @@ import warnings
 import pytest
 from PIL import Image
 
-from camexp.data import images as module
+from camexp import images as module
 from camexp.data import read_image
 from tests.conftest import paint
 
@@ -19,7 +19,7 @@ def test_images_read_in_threads_leave_the_filters_alone(tmp_path, monkeypatch):
     """Two threads overlap so that each would restore what the other had set."""
     paths = [paint(tmp_path / f"{name}.png", (9, 9, 9)) for name in ("first", "second")]
     inside, leave = ({name: threading.Event() for name in ("first", "second")} for _ in range(2))
-    decode = module.upright_rgb
+    decode = module.to_rgb
 
     def held(image: Image.Image) -> Image.Image:
         name = threading.current_thread().name
@@ -27,7 +27,7 @@ def test_images_read_in_threads_leave_the_filters_alone(tmp_path, monkeypatch):
         assert leave[name].wait(60)
         return decode(image)
 
-    monkeypatch.setattr(module, "upright_rgb", held)
+    monkeypatch.setattr(module, "to_rgb", held)
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         filters = list(warnings.filters)

@@ -7,9 +7,8 @@ import stat
 import warnings
 from functools import lru_cache
 
-from PIL import Image
-
-from camexp.rgb import upright_rgb
+import numpy as np
+from PIL import Image, ImageOps
 
 # Ghostscript would be started for PostScript; the others are stubs without a decoder, or films.
 _NO_PHOTOGRAPHS = ("EPS", "WMF", "MPEG", "BUFR", "GRIB", "HDF5")
@@ -45,7 +44,7 @@ def image_extensions() -> frozenset[str]:
 def read_image(path: str | os.PathLike[str]) -> Image.Image:
     """Decode a file: its first frame, turned upright by its EXIF tag, in 8-bit RGB.
 
-    See :func:`camexp.rgb.upright_rgb` for what becomes of the other modes.
+    See :func:`to_rgb` for what becomes of the other modes.
 
     Raises:
         UnreadableImage: the file cannot be decoded as a whole.
@@ -55,7 +54,44 @@ def read_image(path: str | os.PathLike[str]) -> Image.Image:
             raise OSError("no regular file")  # who opens a pipe waits for ever
         with Image.open(path) as image:
             image.load()
-            return upright_rgb(image)
+            return to_rgb(image)
     except Exception as error:  # Pillow's decoders raise all there is; each means the same here
         told = str(error).replace(f" '{os.fspath(path)}'", "").replace(f": {os.fspath(path)!r}", "")
         raise UnreadableImage(" ".join(told.split()) or type(error).__name__) from error
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """An image turned upright by its EXIF tag, in 8-bit RGB.
+
+    Greyscale, palette, CMYK and YCbCr are converted; 16-bit greys are scaled by their full range, 32-bit and
+    floating-point ones by their own; what is transparent stands on white.
+
+    >>> sixteen = Image.fromarray(np.array([[0, 32768, 65535]], np.uint16))
+    >>> [to_rgb(sixteen).getpixel((x, 0))[0] for x in range(3)]
+    [0, 128, 255]
+    """
+    return _convert(ImageOps.exif_transpose(image))
+
+
+def _convert(image: Image.Image) -> Image.Image:
+    if image.mode == "RGB":
+        return image
+    if image.mode == "F":
+        return _min_max(np.nan_to_num(np.asarray(image, dtype=np.float64)))
+    if image.mode.startswith("I"):
+        levels = np.asarray(image).astype(np.int64)
+        if levels.max(initial=0) > 65535 or levels.min(initial=0) < 0:
+            return _min_max(levels.astype(np.float64))
+        # Pillow opens many a 16-bit file as 32-bit
+        levels = levels >> 8 if levels.max(initial=0) > 255 or image.mode.startswith("I;16") else levels
+        return Image.fromarray(levels.astype(np.uint8)).convert("RGB")
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        straight = image.convert("RGBA")
+        white = Image.new("RGBA", straight.size, (255, 255, 255, 255))
+        return Image.alpha_composite(white, straight).convert("RGB")
+    return image.convert("RGB")
+
+
+def _min_max(grey: np.ndarray) -> Image.Image:
+    span = float(np.ptp(grey)) or 1.0
+    return Image.fromarray(((grey - grey.min()) / span * 255).astype(np.uint8)).convert("RGB")

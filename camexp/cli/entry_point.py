@@ -1,0 +1,47 @@
+"""What each script does around its recipe."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from camexp.cli.arguments import quote_paths, sweep_arguments
+from camexp.cli.errors import WithoutHydrasLine, fail, sentence
+from camexp.errors import Interrupted
+from camexp.launching.processes import end_with_parent
+from camexp.launching.sweep import SCRIPT, register_plugins
+
+log = logging.getLogger(__name__)
+
+
+def run(main: Callable[[], Any]) -> None:
+    """Call a Hydra entry point as a user would have it: an error is one sentence and exit code 1.
+
+    ``debug=true`` on the command line shows the traceback instead.
+    """
+    end_with_parent()
+    sys.argv[1:] = quote_paths(sys.argv[1:])
+    debug = any(re.fullmatch(r"\+*debug=(true|yes|on|1)", argument, re.IGNORECASE) for argument in sys.argv)
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # hand exceptions over instead of printing them
+    try:
+        sys.argv[1:] = sweep_arguments(sys.argv[1:])
+        os.environ.setdefault(SCRIPT, str(Path(sys.argv[0]).resolve()))
+        register_plugins()
+        with contextlib.redirect_stderr(WithoutHydrasLine(sys.stderr)):  # type: ignore[type-var]
+            main()
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)
+        sys.exit(130)
+    except Interrupted as stop:
+        log.info(sentence(stop))
+        sys.exit(128 + stop.signum)
+    except Exception as error:
+        if debug:
+            raise
+        fail(sentence(error), error)

@@ -1,0 +1,99 @@
+"""Errors as one sentence and exit code 1."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from pathlib import Path
+from typing import Any, NoReturn, TextIO
+
+from camexp.errors import Interrupted, UserError, nearest
+from camexp.reporting.console import ConsoleHandler
+
+log = logging.getLogger(__name__)
+
+
+class WithoutHydrasLine:
+    """Stderr, less the line in which Hydra repeats the command before an error of ours."""
+
+    def __init__(self, stream: TextIO):
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        return len(text) if text.startswith("Error executing job with overrides") else self._stream.write(text)
+
+
+def fail(message: str, error: BaseException) -> NoReturn:
+    if any(isinstance(handler, ConsoleHandler) for handler in logging.getLogger().handlers):
+        log.error(f"error: {message}")
+        log.debug("where it happened:", exc_info=error)  # for the log file
+    else:  # the configuration could not be composed, so nothing was set up yet
+        print(f"error: {message}", file=sys.stderr, flush=True)
+    sys.exit(1)
+
+
+def sentence(error: BaseException) -> str:
+    """What went wrong, on one line.
+
+    >>> sentence(UserError("seed=x is not a number: expected a whole number"))
+    'seed=x is not a number: expected a whole number'
+    """
+    text = str(error)
+    if "Original Traceback" in text:  # a data loader's process wraps its error in its traceback
+        text = text.rstrip().splitlines()[-1].split(": ", 1)[-1]
+    text = " ".join(text.split())
+    if isinstance(error, (UserError, Interrupted)):
+        return text
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename} cannot be read or written ({error.strerror}): give another path, or mend this one"
+    module = type(error).__module__.partition(".")[0]
+    if module in ("hydra", "omegaconf"):
+        cause = error.__cause__
+        if isinstance(cause, UserError):
+            return sentence(cause)
+        if match := re.search(r"Could not override '([^']+)'", text):
+            return f"{match[1]} is not an option: {nearest(match[1], known_options())}"
+        if match := re.search(
+            r"Could not find '(.+)/([^/']*)' Available options in '.*': (.*) Config search path", text
+        ):
+            extra = match[2].split("_")[0]
+            if match[1] == "hydra/launcher" and extra in ("joblib", "submitit", "ray"):
+                return f"the launcher {match[2]} is not installed: pip install 'camexp[{extra}]'"
+            return f"{match[1]}={match[2]} is not a choice: {nearest(match[2], match[3].split())}"
+        if type(error).__name__ == "OverrideParseException":
+            given = getattr(error, "override", "an option")
+            return (
+                f"{given} cannot be read as OPTION=VALUE ({text.split(' See ')[0]}): quote the value, as OPTION=\"'…'\""
+            )
+        return text
+    return f"{type(error).__name__}: {text or 'no reason given'} (debug=true shows where)"
+
+
+def known_options() -> list[str]:
+    """The keys of the configuration that the running script composes without overrides."""
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+    from omegaconf import DictConfig
+
+    script = Path(sys.argv[0]).resolve()
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(script.parent / "conf"), version_base="1.3"):
+            config = compose(script.stem)
+    except Exception:  # no help can be given; the sentence stands without it
+        return []
+
+    def keys(node: DictConfig, prefix: str) -> list[str]:
+        names = []
+        for key in map(str, node):
+            names.append(prefix + key)
+            child = node._get_node(key)  # as it stands: an interpolation need not resolve here
+            if isinstance(child, DictConfig) and not child._is_none():
+                names += keys(child, f"{prefix}{key}.")
+        return names
+
+    return keys(config, "")

@@ -1,0 +1,8 @@
+"""Ways to a map: CAM itself, torch-cam's methods, and averages over views of an image. One file a family."""
+
+from camexp.methods.averaged import Averaged
+from camexp.methods.build import build_method
+from camexp.methods.registry import METHODS, Method, is_cam
+from camexp.methods.torchcam import TORCHCAM, TorchCAM
+
+__all__ = ["METHODS", "TORCHCAM", "Averaged", "Method", "TorchCAM", "build_method", "is_cam"]

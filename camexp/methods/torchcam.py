@@ -1,0 +1,72 @@
+"""The methods of torch-cam (Fernandez, *TorchCAM*): Grad-CAM, Layer-CAM, Score-CAM …"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from camexp.cam.maps import upsample
+from camexp.errors import UserError, nearest
+from camexp.methods.registry import METHODS
+from camexp.models.classifier import CAMClassifier, CAMResult, LabelsLike
+
+# torch-cam's classes by the names people type
+TORCHCAM = {
+    "gradcam": "GradCAM", "gradcampp": "GradCAMpp", "smoothgradcampp": "SmoothGradCAMpp", "xgradcam": "XGradCAM",
+    "layercam": "LayerCAM", "scorecam": "ScoreCAM", "sscam": "SSCAM", "iscam": "ISCAM",
+}  # fmt: skip
+HEAD = "head.activation"
+
+
+@dataclass(frozen=True)
+class TorchCAM:
+    """A method of torch-cam on a layer of the network.
+
+    Args:
+        name: a key of ``TORCHCAM``.
+        layer: a module's name or a list of them; ``None``: the head's activations.
+
+    >>> from camexp.models import Preprocessing
+    >>> model = CAMClassifier("vgg11", ["duck", "llama"], Preprocessing((64, 64)), width=1 / 16).eval()
+    >>> TorchCAM("gradcam")(model, torch.zeros(1, 3, 64, 64), "all").maps.shape
+    torch.Size([1, 2, 4, 4])
+    """
+
+    name: str
+    layer: str | Sequence[str] | None = None
+
+    def __call__(self, model: CAMClassifier, images: Tensor, labels: LabelsLike = "predicted") -> CAMResult:
+        """As :meth:`CAMClassifier.explain`; one backward pass a class, or what the method takes.
+
+        Raises:
+            UserError: torch-cam is not installed, or the network has no such layer.
+        """
+        try:
+            from torchcam import methods
+        except ImportError as error:
+            raise UserError(f"cam={self.name} needs torch-cam: pip install 'camexp[methods]'") from error
+        layers = [self.layer or HEAD] if isinstance(self.layer, (str, type(None))) else list(self.layer)
+        known = dict(model.named_modules())
+        for layer in layers:
+            if layer not in known:
+                raise UserError(f"cam.layer={layer} is no layer of this network: {nearest(layer, known)}")
+        images = images.to(model.device, model.head.linear.weight.dtype, copy=True)
+        # without a layer that trains before it, what is hooked would have no gradient; with one, none is needed below
+        images.requires_grad_(layers != [HEAD] or not hasattr(model.head, "conv_cam"))
+        # float32 throughout: gradients of half precision would need scaling
+        with torch.enable_grad(), getattr(methods, TORCHCAM[self.name])(model, layers) as extractor:
+            logits = model(images)
+            chosen = model.choose(labels, logits.detach().float())
+            maps = []
+            for number in range(chosen.shape[1]):
+                wanted = {"retain_graph": True} if "grad" in self.name or self.name == "layercam" else {}
+                cams = extractor(chosen[:, number].tolist(), logits, normalized=False, **wanted)
+                size = max((cam.shape[-2:] for cam in cams), key=lambda size: size[0] * size[1])
+                maps.append(torch.stack([upsample(cam[:, None].float(), tuple(size))[:, 0] for cam in cams]).mean(0))
+        return CAMResult(logits.detach().float(), torch.stack(maps, 1).detach(), chosen)
+
+
+METHODS |= dict.fromkeys(TORCHCAM, TorchCAM)

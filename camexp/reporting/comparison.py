@@ -1,0 +1,159 @@
+"""Runs side by side: what differs between them, what came of it, and where each one's network looks."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from camexp.files import save_png, shown, write_csv
+from camexp.run_files import CAMS, COMPARISON, FAILURE, SUMMARY
+
+METRICS = ("val/accuracy", "val/loss", "val/pointing", "train/loss")
+SAME = ("run_dir", "resume", "debug")  # differ, and tell nothing
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of several.
+
+    Attributes:
+        folder: of the run.
+        options: all of them, as ``a.b``.
+        best: the best validation accuracy, ``None`` while it is not finished.
+        final: metrics at its end.
+        failure: why it failed, if it did.
+        pruned: whether it was ended early for promising little.
+    """
+
+    folder: Path
+    options: dict[str, Any] = field(default_factory=dict)
+    best: float | None = None
+    final: dict[str, float] = field(default_factory=dict)
+    failure: str = ""
+    pruned: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
+    def state(self) -> str:
+        if self.failure or self.best is None:
+            return "failed" if self.failure else "unfinished"
+        return "pruned" if self.pruned else "finished"
+
+
+def find_jobs(folder: Path) -> list[Job]:
+    """The runs in the sub-folders of a folder, the best first, then those without a result.
+
+    >>> import tempfile
+    >>> find_jobs(Path(tempfile.mkdtemp()))
+    []
+    """
+    jobs = [_read(path.parent) for path in folder.glob("*/.hydra")]
+    return sorted(jobs, key=lambda job: (-(job.best if job.best is not None else -1.0), _natural(job.name)))
+
+
+def differing(jobs: Sequence[Job]) -> list[str]:
+    """The options that are not the same in all of these runs.
+
+    >>> differing([Job(Path("0"), {"seed": 0, "lr": 1}), Job(Path("1"), {"seed": 0, "lr": 2})])
+    ['lr']
+    """
+    known = [job.options for job in jobs if job.options]
+    keys = sorted({key for options in known for key in options if not key.startswith(SAME)})
+    return [key for key in keys if len({str(options[key]) for options in known if key in options}) > 1]
+
+
+def table(jobs: Sequence[Job]) -> tuple[list[str], list[list[str]]]:
+    """Header and rows: job, what differs, the metrics, the state."""
+    options = differing(jobs)
+    metrics = [name for name in METRICS if any(name in job.final for job in jobs)]
+    header = ["job", *options, "best val/accuracy", *metrics, "state"]
+    rows = [
+        [
+            job.name,
+            *(str(job.options.get(key, "")) for key in options),
+            "" if job.best is None else f"{job.best:.4f}",
+            *(f"{job.final[name]:.4f}" if name in job.final else "" for name in metrics),
+            job.state,
+        ]
+        for job in jobs
+    ]
+    return header, rows
+
+
+def aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table as text.
+
+    >>> print(aligned(["job", "lr"], [["0", "0.001"]]))
+    job  lr
+    0    0.001
+    """
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    lines = ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)) for row in (header, *rows)]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def write_comparison(folder: Path, jobs: Sequence[Job]) -> str:
+    """Write ``compare.csv`` and ``compare.png`` into the folder; returns what to print."""
+    header, rows = table(jobs)
+    write_csv(folder / f"{COMPARISON}.csv", header, rows)
+    written = [shown(folder / f"{COMPARISON}.csv")]
+    if contact_sheet(folder / f"{COMPARISON}.png", jobs):
+        written.append(shown(folder / f"{COMPARISON}.png"))
+    return f"{aligned(header, rows)}\n\nwritten: {', '.join(written)}\ncurves: tensorboard --logdir {shown(folder)}"
+
+
+def contact_sheet(path: Path, jobs: Sequence[Job], columns: int = 4) -> bool:
+    """The final map of the watched image in every run that has one; returns whether there was any."""
+    # a sweep's own process must not wait for what draws
+    from PIL import Image
+
+    from camexp.reporting.figures import captioned, grid
+
+    options, tiles = differing(jobs), []
+    for job in jobs:
+        steps = sorted(job.folder.glob(f"{CAMS}/step_*.png"))
+        if not steps:
+            continue
+        with Image.open(steps[-1]) as opened:
+            picture = opened.convert("RGB")
+        best = "unfinished" if job.best is None else f"best accuracy {job.best:.4f}"
+        lines = [f"job {job.name}: {best}", *(f"{key}={job.options[key]}" for key in options if key in job.options)]
+        tiles.append(captioned(picture, lines))
+    if tiles:
+        save_png(path, grid([tiles[start : start + columns] for start in range(0, len(tiles), columns)]))
+    return bool(tiles)
+
+
+def _read(folder: Path) -> Job:
+    failure = folder / FAILURE
+    reason = failure.read_text(encoding="utf-8").strip() if failure.is_file() else ""
+    try:
+        summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
+        options = {key: value for key, value in summary["options"].items() if str(folder.absolute()) not in str(value)}
+        return Job(folder, options, summary["best"]["val/accuracy"], summary["final"], reason, bool(summary["pruned"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return Job(folder, _asked(folder), failure=reason)
+
+
+def _asked(folder: Path) -> dict[str, Any]:
+    """The options of a run that is not finished, those apart that its folder's name is part of."""
+    from omegaconf import OmegaConf
+
+    from camexp.config import flat
+
+    try:
+        asked = OmegaConf.to_container(OmegaConf.load(folder / ".hydra" / "config.yaml"))
+    except Exception:  # not written yet, or cut short
+        return {}
+    return {key: value for key, value in flat(asked).items() if "${" not in str(value)}  # type: ignore[arg-type]
+
+
+def _natural(name: str) -> tuple[int, str]:
+    return (int(name), "") if name.isdecimal() else (sys.maxsize, name)
