@@ -12,7 +12,7 @@ def main(config: DictConfig) -> None:
         from camexp import prediction
 
     options = prediction.read_options(config)
-    paths = prediction.find_inputs(options["input"])
+    paths = prediction.find_inputs(options.input)
     model = prediction.load_model(options)
     outcome = prediction.predict(model, paths, options)
     prediction.report(outcome, options)

@@ -17,23 +17,23 @@ def main(config: DictConfig) -> float:
         from camexp import data, models, training
 
     options = training.read_options(config)
-    devices = training.accelerator(options["trainer"]["gpus"], options["trainer"]["cpu_processes"])
+    devices = training.accelerator(options.trainer.gpus, options.trainer.cpu_processes)
     if (processes := launching.processes_to_start(devices)) > 1:
-        return launching.train_together(options, processes)
+        return launching.train_together(options.run_dir, processes)
     resumed = training.find_resumed(options)
     if resumed is not None and resumed.accuracy is not None:
         return resumed.accuracy
-    training.seed_everything(options["seed"], workers=True, verbose=False)
+    training.seed_everything(options.seed, workers=True, verbose=False)
 
-    images = data.build_images(options["dataset"], options["run_dir"])
-    split = data.split_images(images, options["split"], options["seed"])
-    if options["command"] == "classes":
+    images = data.build_images(options.dataset, options.run_dir)
+    split = data.split_images(images, options.split, options.seed)
+    if options.command == "classes":
         training.print_classes(images, split)
         return 0.0
 
-    size = data.input_size(options["transform"]["size"])
-    classifier = models.build_classifier(options["model"], images.classes, size)
-    classifier.optimise_for(training.device_type(devices), options["precision"], options["compile"])
+    size = options.transform.input_size
+    classifier = models.build_classifier(options.model, images.classes, size)
+    classifier.optimise_for(training.device_type(devices), options.precision, options.compile)
     datamodule = training.build_datamodule(options, images, split, classifier, devices)
     module = training.build_module(options, classifier, datamodule)
     trainer = training.build_trainer(options, devices, datamodule, classifier, resumed)

@@ -20,6 +20,7 @@ from hydra import compose, initialize_config_dir
 from timing import arguments, machine, publish
 
 from camexp import prediction
+from camexp.config import PredictOptions
 from camexp.data import read_image
 from camexp.images import image_extensions
 from camexp.models import CAMClassifier, Preprocessing
@@ -38,7 +39,7 @@ def folder_of(photographs: Sequence[Path], count: int, folder: Path) -> list[Pat
     return links
 
 
-def read_options(output: Path) -> dict[str, Any]:
+def read_options(output: Path) -> PredictOptions:
     """predict.py's own defaults."""
     with initialize_config_dir(CONF, version_base="1.3"):
         config = compose("predict", ["ckpt=none", "input=none", f"output={output}", "resize=trained"])
@@ -76,7 +77,7 @@ def memory(
     done = threading.Event()
 
     def watch() -> None:
-        folder = Path(options["output"], "overlays")
+        folder = Path(options.output, "overlays")
         while not done.wait(0.05):
             count = len(os.listdir(folder)) if folder.exists() else 0
             for mark in marks:
@@ -106,15 +107,15 @@ def main() -> None:
         model = build(257, asked.device, "auto")
         alone, ends = [], []
         for turn in range(2):
-            alone.append(forward_alone(model, paths, options["batch_size"]))
+            alone.append(forward_alone(model, paths, options.batch_size))
             start = time.perf_counter()
-            prediction.predict(model, paths, {**options, "output": str(place / f"out{turn}")})
+            prediction.predict(model, paths, options.model_copy(update={"output": str(place / f"out{turn}")}))
             ends.append(time.perf_counter() - start)
 
         small = CAMClassifier("vgg11", ["a", "b"], Preprocessing((64, 64)), width=1 / 16, head={"channels": 8}).eval()
         many = folder_of(photographs, asked.many, place / "many")
         marks = sorted({asked.many // 10, asked.many // 2, asked.many})
-        used = memory(small.to(asked.device), many, {**options, "output": str(place / "memory")}, marks)
+        used = memory(small.to(asked.device), many, options.model_copy(update={"output": str(place / "memory")}), marks)
     ratio = min(ends) / min(alone)
     print(f"{asked.images} images, best of two: forward passes alone {min(alone):.1f} s, end to end {min(ends):.1f} s")
     print(f"end to end / forward passes: {ratio:.3f} (target 1.1)")

@@ -13,8 +13,7 @@ import torch
 log = logging.getLogger(__name__)
 
 
-# Lightning's names; the short ones are its own synonyms
-PRECISIONS = ("auto", "32-true", "32", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true", "64", "bf16", "16")
+# Lightning's own
 _SYNONYMS = {"32": "32-true", "64": "64-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 _MIXED = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 _TRUE = {"bf16-true": torch.bfloat16, "16-true": torch.float16, "64-true": torch.float64}
@@ -46,7 +45,7 @@ def resolve_precision(precision: str | int, device: str | torch.device, trains: 
     Float16 is no choice for mixed precision on a CPU: as in Lightning, ``16-mixed`` means ``bf16-mixed`` there.
 
     Args:
-        precision: one of ``PRECISIONS``.
+        precision: ``auto`` or one of Lightning's names.
         device: ``cpu``, ``cuda``, ``mps`` …
         trains: whether layers of the trunk train. On a CPU ``auto`` is float32 then: bfloat16 was faster, but costs
             accuracy in training from scratch.

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from omegaconf import OmegaConf
+
 from camexp.cli.arguments import quote_paths, sweep_arguments
 from camexp.cli.errors import WithoutHydrasLine, fail, sentence
 from camexp.errors import Interrupted
@@ -33,6 +35,7 @@ def run(main: Callable[[], Any]) -> None:
         sys.argv[1:] = sweep_arguments(sys.argv[1:])
         os.environ.setdefault(SCRIPT, str(Path(sys.argv[0]).resolve()))
         register_plugins()
+        OmegaConf.register_new_resolver("camexp.options", _help_table, replace=True)
         with contextlib.redirect_stderr(WithoutHydrasLine(sys.stderr)):  # type: ignore[type-var]
             main()
     except KeyboardInterrupt:
@@ -45,3 +48,12 @@ def run(main: Callable[[], Any]) -> None:
         if debug:
             raise
         fail(sentence(error), error)
+
+
+def _help_table(script: str) -> str:
+    """The options of a script for its ``--help``, in which ``${camexp.options:train}`` stands for them."""
+    from camexp.config import EvaluateOptions, Options, PredictOptions, TrainOptions
+    from camexp.config.describe import help_table
+
+    options: dict[str, type[Options]] = {"train": TrainOptions, "predict": PredictOptions, "evaluate": EvaluateOptions}
+    return help_table(options[script]).replace("$", "$$")  # in Hydra's template a dollar begins a name

@@ -6,7 +6,6 @@ from camexp.data.imagefolder import find_imagefolder
 from camexp.data.imageset import ImageSet
 from camexp.data.shapes import find_shapes
 from camexp.data.splits import Split, class_table, split_images
-from camexp.data.transforms import input_size
 from camexp.images import UnreadableImage, read_image
 
 __all__ = [
@@ -19,7 +18,6 @@ __all__ = [
     "find_caltech256",
     "find_imagefolder",
     "find_shapes",
-    "input_size",
     "read_image",
     "split_images",
 ]

@@ -3,35 +3,31 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from camexp.config import build
+from camexp.config import DatasetOptions
+from camexp.config.instantiate import instantiate
 from camexp.data.decodable import find_undecodable, without
 from camexp.data.imageset import ImageSet
 from camexp.files import write_csv
 
 log = logging.getLogger(__name__)
 
-COMMON = ("classes", "max_skipped", "check")
 
-
-def build_images(dataset: Mapping[str, Any], run_folder: str | None = None) -> ImageSet:
+def build_images(dataset: DatasetOptions, run_folder: str | None = None) -> ImageSet:
     """The data set that ``dataset._target_`` finds, limited and checked.
 
     Args:
-        dataset: the group, as plain values: ``_target_`` and its arguments, ``classes`` (a count, names
-            or None), ``max_skipped`` (share) and ``check`` (decode every file first).
+        dataset: the group: ``_target_`` and its arguments, and what is the same for all data sets.
         run_folder: where ``skipped.csv`` goes if anything was skipped.
     """
-    images: ImageSet = build({key: value for key, value in dataset.items() if key not in COMMON}, "dataset")
-    if dataset["classes"] is not None:
-        images = images.only(dataset["classes"])
+    images: ImageSet = instantiate(dataset.extra, "dataset")
+    if dataset.classes is not None:
+        images = images.only(dataset.classes)
     images.require_classes()
     left_out = f", {images.left_out} other files left out" if images.left_out else ""
     log.info(f"{len(images)} images of {len(images.classes)} classes in {images.root}{left_out}")
-    if dataset["check"]:
+    if dataset.check:
         skipped = find_undecodable(images)
         if skipped:
             where = ""
@@ -39,5 +35,5 @@ def build_images(dataset: Mapping[str, Any], run_folder: str | None = None) -> I
                 write_csv(Path(run_folder, "skipped.csv"), ("path", "reason"), skipped)
                 where = f", listed in {Path(run_folder, 'skipped.csv')}"
             log.info(f"skipped {len(skipped)} file{'s' * (len(skipped) > 1)} that cannot be decoded{where}")
-        images = without(images, skipped, dataset["max_skipped"])
+        images = without(images, skipped, dataset.max_skipped)
     return images

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from camexp.config import SplitOptions
 from camexp.data.arrays import IntArray
 from camexp.data.imageset import ImageSet
 from camexp.errors import UserError
@@ -29,28 +29,24 @@ class Split:
         object.__setattr__(self, "val", IntArray(self.val))
 
 
-def split_images(images: ImageSet, options: Mapping[str, Any], seed: int) -> Split:
+def split_images(images: ImageSet, options: SplitOptions, seed: int) -> Split:
     """Stratified and seeded: each class is shuffled by itself, so that what one class holds does not
     move the images of another.
 
     Args:
         images: the data set.
-        options: ``all`` (bool: train and check on everything), or ``train_per_class`` (int or None: that
-            many train, the rest is checked on), or ``val_fraction`` (of each class, in (0, 1)).
+        options: everything for both, or so many of each class to train on, or a share of each to check on.
         seed: the same seed gives the same split.
 
     Raises:
         UserError: an option out of range, or a class with too few images.
     """
     everything = IntArray(np.arange(len(images)))
-    if options["all"]:
+    if options.all:
         return Split(everything, everything)
-    per_class, fraction = options["train_per_class"], options["val_fraction"]
-    if per_class is None and not (isinstance(fraction, (int, float)) and 0 < fraction < 1):
-        raise UserError(f"split.val_fraction={fraction} is out of range: expected more than 0 and less than 1")
-    if per_class is not None and not (isinstance(per_class, int) and per_class > 0):
-        raise UserError(f"split.train_per_class={per_class} is out of range: expected a whole number above 0")
-
+    per_class, fraction = options.train_per_class, options.val_fraction
+    if per_class is None and fraction is None:
+        raise UserError("split.val_fraction=null and split.train_per_class=null would split nothing: give one of them")
     counts = images.count()
     by_class = np.split(np.argsort(images.labels, kind="stable"), np.cumsum(counts)[:-1])
     train, val = [], []
@@ -63,7 +59,7 @@ def split_images(images: ImageSet, options: Mapping[str, Any], seed: int) -> Spl
                 f"at least {smallest} are needed: take a smaller number, split=all, or leave the class out"
             )
         places = np.random.default_rng([seed, label]).permutation(places)
-        held_out = round(len(places) * fraction) if per_class is None else len(places) - per_class
+        held_out = len(places) - per_class if per_class is not None else round(len(places) * (fraction or 0))
         held_out = min(max(held_out, 1), len(places) - 1)
         val.append(places[:held_out])
         train.append(places[held_out:])

@@ -77,18 +77,3 @@ class Flip:
 def flip(size: Sequence[int], probability: float = 0.5) -> Transform:
     """Horizontal flip of training images, nothing else; ``size`` is the preprocessing's business."""
     return Flip(probability)
-
-
-def input_size(size: int | Sequence[int], option: str = "transform.size") -> tuple[int, int]:
-    """``224`` or ``[H, W]`` as ``(H, W)``.
-
-    Raises:
-        UserError: not that, or less than 32 pixels.
-
-    >>> input_size(224), input_size([64, 96])
-    ((224, 224), (64, 96))
-    """
-    pair = [size, size] if isinstance(size, int) else list(size) if isinstance(size, Sequence) else []
-    if isinstance(size, (str, bool)) or len(pair) != 2 or not all(isinstance(s, int) and 32 <= s <= 8192 for s in pair):
-        raise UserError(f"{option}={size} is not a size: expected pixels, 32 to 8192, as 224 or [224,320]")
-    return pair[0], pair[1]

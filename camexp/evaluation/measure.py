@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from lightning_fabric.utilities import move_data_to_device
 from torch.utils.data import DataLoader
 
+from camexp.config import EvaluateOptions
 from camexp.data import ImageSet
 from camexp.devices import default_workers
 from camexp.errors import UserError
@@ -32,8 +32,6 @@ from camexp.prediction.write_behind import WriteBehind
 from camexp.reporting.progress import Progress
 
 log = logging.getLogger(__name__)
-
-Options = Mapping[str, Any]
 
 
 @dataclass
@@ -53,17 +51,17 @@ class Outcome:
     trained_on: int = 0
 
 
-def evaluate(model: CAMClassifier | None, images: ImageSet, truth: Truth, options: Options) -> Outcome:
+def evaluate(model: CAMClassifier | None, images: ImageSet, truth: Truth, options: EvaluateOptions) -> Outcome:
     """Run every method over the images and score its maps; the scoring runs in a thread beside the network."""
     methods = build_methods(options)
     names = list(methods) or ["heatmaps"]
-    scores = {name: Scores(images.classes, options["components_by"] == "contours") for name in names}
-    outcome = Outcome(images, scores, Path(options["output"]), read_thresholds(options), trained_on(options, images))
+    scores = {name: Scores(images.classes, options.components_by == "contours") for name in names}
+    outcome = Outcome(images, scores, Path(options.output), read_thresholds(options), trained_on(options, images))
     if outcome.thresholds and (missing := [name for name in names if name not in outcome.thresholds]):
-        raise UserError(f"threshold.from={options['threshold']['from']} has no figures of {missing[0]}")
+        raise UserError(f"threshold.from={options.threshold.source} has no figures of {missing[0]}")
     if outcome.trained_on:
         log.warning(f"the network was trained on {outcome.trained_on} of these {len(images)} images")
-    chosen = np.random.default_rng(0).permutation(len(images))[: options["faithfulness"]["images"]]
+    chosen = np.random.default_rng(0).permutation(len(images))[: options.faithfulness.images]
     faithful = set(chosen.tolist()) if model is not None else set()
     with (
         Progress("evaluating", total=len(images), unit="images") as progress,
@@ -82,23 +80,23 @@ def evaluate(model: CAMClassifier | None, images: ImageSet, truth: Truth, option
 
 
 def _run(
-    model: CAMClassifier, methods: Mapping[str, Method], outcome: Outcome, truth: Truth, options: Options,
+    model: CAMClassifier, methods: Mapping[str, Method], outcome: Outcome, truth: Truth, options: EvaluateOptions,
     faithful: set[int], scoring: WriteBehind, progress: Progress,
 ) -> None:  # fmt: skip
     images = outcome.images
     features_do = all(is_cam(method) for method in methods.values()) and not faithful
-    cache = open_cache(options["features"], model, None, model.device.type) if features_do else None
-    workers = options["num_workers"]
+    cache = open_cache(options.features, model, None, model.device.type) if features_do else None
+    workers = options.num_workers
     loader = DataLoader(
         LabelledImages(images, range(len(images)), model.preprocessing, store=cache.store if cache else None),
-        batch_size=options["batch_size"],
+        batch_size=options.batch_size,
         num_workers=min(default_workers() if workers is None else workers, len(images) // 8),
         collate_fn=collate,
     )
     batch: Batch
     for batch in loader:
         places, labels = batch.places.tolist(), batch.labels.to(model.device)
-        wanted = labels[:, None] if options["label"] == "true" else options["label"]
+        wanted = labels[:, None] if options.label == "true" else options.label
         start = time.perf_counter()
         with torch.no_grad():
             if cache is None:
@@ -119,7 +117,7 @@ def _run(
             start = time.perf_counter()
             result, spent = plain_result, plain_seconds
             if not is_cam(method) and sub:
-                some = method(model, batch.images[sub], labels[sub][:, None] if options["label"] == "true" else wanted)
+                some = method(model, batch.images[sub], labels[sub][:, None] if options.label == "true" else wanted)
                 some.maps.cpu()
                 spent = (time.perf_counter() - start) * len(places) / len(sub)
                 result = _spread(some, sub, plain_result)
@@ -127,13 +125,13 @@ def _run(
             maps = result.maps.float().cpu().numpy()
             scoring.submit(outcome, truth, options, name, places, maps, result.logits)
             if measured := [number for number in sub if places[number] in faithful]:
-                _be_faithful(
+                _measure_faithfulness(
                     model,
                     outcome.scores[name],
                     batch.images[measured],
                     maps[measured, 0],
                     result.labels[measured, 0],
-                    options,
+                    options.faithfulness.steps,
                 )
         progress.advance(len(places))
 
@@ -147,13 +145,13 @@ def _spread(some: CAMResult, sub: list[int], whole: CAMResult) -> CAMResult:
     return CAMResult(logits, maps, labels)
 
 
-def _heatmap(options: Options, images: ImageSet, place: int) -> np.ndarray:
+def _heatmap(options: EvaluateOptions, images: ImageSet, place: int) -> np.ndarray:
     """Of one image ``(1, h, w)``."""
-    return read_heatmap(Path(str(options["heatmaps"])).expanduser(), images.paths[place], images.root)[None]
+    return read_heatmap(Path(str(options.heatmaps)).expanduser(), images.paths[place], images.root)[None]
 
 
 def _score(
-    outcome: Outcome, truth: Truth, options: Options, name: str, places: list[int], maps: np.ndarray,
+    outcome: Outcome, truth: Truth, options: EvaluateOptions, name: str, places: list[int], maps: np.ndarray,
     logits: torch.Tensor | None,
 ) -> None:  # fmt: skip
     scores = outcome.scores[name]
@@ -165,13 +163,13 @@ def _score(
         ranks = (logits > logits.gather(1, labels[:, None])).sum(1).tolist()
         probabilities, predicted = (values.tolist() for values in logits.softmax(1).max(1))
     for number, place in enumerate(places):
-        boxes, size = truth.scaled_boxes(place, options["size"])
+        boxes, size = truth.scaled_boxes(place, options.scored_size)
         mask, ignore = truth.masks(place)
-        if boxes is None and mask is not None and options["size"] is None:
+        if boxes is None and mask is not None and options.scored_size is None:
             size = mask.shape[0], mask.shape[1]
         fit = 0.0 if boxes is None else paper_iou(maps[number], boxes, size)
         shown = maps[number] if place in truth else maps[number][:0]
-        if options["heatmaps"] is not None and len(shown):
+        if options.heatmaps is not None and len(shown):
             again: Maps = partial(_heatmap, options, outcome.images, place)
         else:
             again = scores.kept.keep(shown)
@@ -179,8 +177,8 @@ def _score(
         scores.localise(item, shown, mask, ignore)
 
 
-def _be_faithful(
-    model: CAMClassifier, scores: Scores, images: torch.Tensor, maps: np.ndarray, labels: torch.Tensor, options: Options
+def _measure_faithfulness(
+    model: CAMClassifier, scores: Scores, images: torch.Tensor, maps: np.ndarray, labels: torch.Tensor, steps: int
 ) -> None:
     images = images.to(model.device)
     size = (images.shape[-2], images.shape[-1])
@@ -191,5 +189,5 @@ def _be_faithful(
         return model.explain(batch).probabilities
 
     blank = -mean / std  # a black pixel
-    curves = insertion_deletion(predict, images, large, labels, blank, options["faithfulness"]["steps"])
+    curves = insertion_deletion(predict, images, large, labels, blank, steps)
     scores.faithfulness.update(*curves, *confidence_change(predict, images, large, labels, blank))

@@ -6,21 +6,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from camexp.config import DatasetOptions
 from camexp.data.shapes import shapes_folder
 from camexp.errors import UserError
 
 DATASETS = frozenset(f"camexp.data.find_{name}" for name in ("shapes", "imagefolder", "caltech101", "caltech256"))
 FETCHES = ("download", "url", "md5")
-COMMON = {"classes": None, "max_skipped": 0.05, "check": True}
+COMMON = frozenset(DatasetOptions.model_fields)
 
 
-def recorded_dataset(dataset: Any) -> dict[str, Any]:
+def recorded_dataset(dataset: Any) -> DatasetOptions:
     """The data set's options, if they are one of ours with plain values; nothing is drawn and nothing downloaded.
 
     Raises:
         UserError: it names something else, or images that are not there.
 
-    >>> recorded_dataset({"_target_": "camexp.data.find_imagefolder", "root": "photos", "download": True})["root"]
+    >>> recorded_dataset({"_target_": "camexp.data.find_imagefolder", "root": "photos", "download": True}).extra["root"]
     'photos'
     >>> recorded_dataset({"_target_": "os.system", "command": "ls"})
     Traceback (most recent call last):
@@ -39,7 +40,7 @@ def recorded_dataset(dataset: Any) -> dict[str, Any]:
             )
     if target.endswith("find_shapes"):
         _require_drawn({key: value for key, value in options.items() if key not in COMMON})
-    return {"_target_": target, **COMMON, **options}
+    return DatasetOptions.read({"_target_": target, **options}, "ckpt: its dataset")
 
 
 def _is_plain(value: Any) -> bool:

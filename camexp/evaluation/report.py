@@ -13,7 +13,8 @@ from PIL import Image, ImageDraw
 
 from camexp.cam.colour import overlay
 from camexp.cam.maps import upsample
-from camexp.evaluation.measure import Options, Outcome
+from camexp.config import EvaluateOptions
+from camexp.evaluation.measure import Outcome
 from camexp.evaluation.scores import Scores
 from camexp.files import replacing, save_png, write_csv, write_json
 from camexp.images import read_image
@@ -38,24 +39,22 @@ ROWS = {
 }  # fmt: skip
 
 
-def report(outcome: Outcome, options: Options) -> dict[str, Any]:
+def report(outcome: Outcome, options: EvaluateOptions) -> dict[str, Any]:
     """Write everything, print the table; returns what ``metrics.json`` holds."""
     folder = outcome.folder
     summaries: dict[str, dict[str, Any]] = {}
     for name, scores in outcome.scores.items():
         summaries[name] = scores.summary(outcome.thresholds.get(name))
-    chosen = (
-        f"chosen on {options['threshold']['from']}" if outcome.thresholds else "the best on these images themselves"
-    )
+    chosen = f"chosen on {options.threshold.source}" if outcome.thresholds else "the best on these images themselves"
     metrics = {
         "methods": summaries,
         "images": len(outcome.images),
         "images_trained_on": outcome.trained_on,
-        "label": options["label"],
-        "scored_at": "native size" if options["size"] is None else list(options["size"]),
-        "threshold_chosen_on": str(options["threshold"]["from"] or "these images"),
-        "checkpoint": str(options["ckpt"]),
-        "cam": {key: value for key, value in options["cam"].items() if key != "method"},
+        "label": options.label,
+        "scored_at": list(options.scored_size or []) or "native size",
+        "threshold_chosen_on": str(options.threshold.source or "these images"),
+        "checkpoint": str(options.ckpt),
+        "cam": {key: value for key, value in options.cam.to_dict().items() if key != "method"},
     }
     write_json(folder / "metrics.json", metrics)
     first = next(iter(outcome.scores.values()))
@@ -63,7 +62,7 @@ def report(outcome: Outcome, options: Options) -> dict[str, Any]:
     boxes = {name: scores.found(summaries[name].get("threshold", 0.0)) for name, scores in outcome.scores.items()}
     _write_images(folder, outcome, boxes)
     _write_curves(folder / "curves.png", outcome.scores)
-    if options["sheet"]["images"]:
+    if options.sheet.images:
         for name in outcome.scores:
             _write_sheets(folder, name if len(outcome.scores) > 1 else "", outcome, boxes[name], name, options)
     log.info("\n" + table(summaries))
@@ -169,14 +168,16 @@ def _write_curves(path: Path, scores: Mapping[str, Scores]) -> None:
         figure.savefig(temporary)
 
 
-def _write_sheets(folder: Path, prefix: str, outcome: Outcome, found: list[Any], name: str, options: Options) -> None:
+def _write_sheets(
+    folder: Path, prefix: str, outcome: Outcome, found: list[Any], name: str, options: EvaluateOptions
+) -> None:
     items = outcome.scores[name].items
     ranked = sorted(
         (pair for pair in zip(items, found, strict=True) if pair[1] is not None), key=lambda pair: pair[1][1]
     )
     if not ranked:
         return
-    count = min(options["sheet"]["images"], max(1, len(ranked) // 2))
+    count = min(options.sheet.images, max(1, len(ranked) // 2))
     for kind, chosen in (("worst", ranked[:count]), ("best", ranked[::-1][:count])):
         tiles = [_tile(outcome, item, box, iou, options) for item, (box, iou) in chosen]
         rows = [tiles[start : start + 6] for start in range(0, len(tiles), 6)]
@@ -185,11 +186,11 @@ def _write_sheets(folder: Path, prefix: str, outcome: Outcome, found: list[Any],
         )
 
 
-def _tile(outcome: Outcome, item: Any, box: Any, iou: float, options: Options) -> Image.Image:
+def _tile(outcome: Outcome, item: Any, box: Any, iou: float, options: EvaluateOptions) -> Image.Image:
     path = outcome.images.paths[item.place]
-    small = scaled(read_image(path), options["sheet"]["tile"])
+    small = scaled(read_image(path), options.sheet.tile)
     heat = upsample(torch.from_numpy(item.maps()[:1])[None], (small.height, small.width))[0, 0].numpy()
-    picture = Image.fromarray(overlay(np.asarray(small), heat, options["colormap"], options["alpha"]))
+    picture = Image.fromarray(overlay(np.asarray(small), heat, options.colormap, options.alpha))
     draw = ImageDraw.Draw(picture)
     height, width = item.size
     scale = np.array([small.width / width, small.height / height] * 2)

@@ -12,8 +12,9 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from camexp.config import EVALUATE, plain
-from camexp.data import ImageSet, build_images, input_size, split_images
+from camexp.config import EvaluateOptions, SplitOptions
+from camexp.config.validation import validated
+from camexp.data import ImageSet, build_images, split_images
 from camexp.errors import UserError, reason
 from camexp.evaluation.recorded import recorded_dataset
 from camexp.evaluation.truthset import Truth, load_truth, own_truth
@@ -25,48 +26,30 @@ from camexp.run_files import SPLITS
 
 log = logging.getLogger(__name__)
 
-Options = Mapping[str, Any]
-LABELS = ("true", "predicted", "top5")
 
-
-def read_options(config: DictConfig) -> dict[str, Any]:
-    """The composed configuration as plain, checked values."""
-    options = {"dataset": None, **plain(config, EVALUATE)}
-    if options["label"] is True:
-        options["label"] = "true"
-    if options["label"] not in LABELS:
-        raise UserError(f"label={options['label']} is not known: expected one of {', '.join(LABELS)}")
-    if options["part"] not in (None, "all", "train", "val"):
-        raise UserError(f"part={options['part']} is not known: expected all, train or val")
-    if options["components_by"] not in ("tree", "contours"):
-        raise UserError(f"components_by={options['components_by']} is not known: expected tree or contours")
-    options["size"] = None if options["size"] == "native" else input_size(options["size"], "size")
-    if options["resize"] != "trained":
-        options["resize"] = input_size(options["resize"], "resize")
-    if options["ckpt"] is None and options["heatmaps"] is None:
-        raise UserError("ckpt is not given: add ckpt=FILE, a checkpoint that train.py wrote, or heatmaps=DIR")
-    if options["ckpt"] is None and options["dataset"] is None:
-        raise UserError("dataset is not given: add dataset=imagefolder dataset.root=DIR")
+def read_options(config: DictConfig) -> EvaluateOptions:
+    """The composed configuration, validated."""
+    options = validated(config, EvaluateOptions)
     build_methods(options)
     read_thresholds(options)
     return options
 
 
-def build_methods(options: Options) -> dict[str, Method]:
+def build_methods(options: EvaluateOptions) -> dict[str, Method]:
     """The methods to compare, by name."""
-    if options["heatmaps"] is not None:
+    if options.heatmaps is not None:
         return {}
-    names = options["cams"] or [options["cam"]["method"]]
-    return {name: build_method({**options["cam"], "method": name}) for name in names}
+    names = options.cams or [options.cam.method]
+    return {name: build_method(options.cam.model_copy(update={"method": name})) for name in names}
 
 
-def read_thresholds(options: Options) -> dict[str, dict[str, float]]:
+def read_thresholds(options: EvaluateOptions) -> dict[str, dict[str, float]]:
     """The best thresholds of an earlier evaluation, by method.
 
     Raises:
         UserError: no evaluation there, or one without boxes.
     """
-    source = options["threshold"]["from"]
+    source = options.threshold.source
     if source is None:
         return {}
     path = Path(str(source)).expanduser() / "metrics.json"
@@ -82,25 +65,25 @@ def read_thresholds(options: Options) -> dict[str, dict[str, float]]:
         ) from error
 
 
-def load_model(options: Options) -> tuple[CAMClassifier | None, dict[str, Any]]:
+def load_model(options: EvaluateOptions) -> tuple[CAMClassifier | None, dict[str, Any]]:
     """The network on its device, and the configuration it was trained with."""
-    if options["ckpt"] is None:
+    if options.ckpt is None:
         return None, {}
-    return load_frozen(options), read_config(Path(str(options["ckpt"])).expanduser())
+    return load_frozen(options), read_config(Path(str(options.ckpt)).expanduser())
 
 
-def find_images(options: Options, model: CAMClassifier | None, trained: Options) -> ImageSet:
+def find_images(options: EvaluateOptions, model: CAMClassifier | None, trained: Mapping[str, Any]) -> ImageSet:
     """The images to measure on, with the network's labels."""
-    own = options["dataset"] is None
+    own = options.dataset is None
     if own and "dataset" not in trained:
         raise UserError("dataset is not given, and the checkpoint does not say what it was trained on: add dataset=…")
-    images = build_images(recorded_dataset(trained["dataset"]) if own else options["dataset"])
-    part = options["part"] or ("val" if own else "all")
+    images = build_images(options.dataset or recorded_dataset(trained["dataset"]))
+    part = options.part or ("val" if own else "all")
     if part != "all":
         if "split" not in trained:
             raise UserError(f"part={part} needs a checkpoint that knows its split: take part=all")
         try:
-            split = split_images(images, trained["split"], trained["seed"])
+            split = split_images(images, SplitOptions.read(trained["split"], "split"), trained["seed"])
         except (KeyError, TypeError) as error:
             raise UserError(f"ckpt: its split cannot be read ({reason(error)}): take part=all") from error
         images = images.take(getattr(split, part))
@@ -125,21 +108,21 @@ def relabelled(images: ImageSet, model: CAMClassifier) -> ImageSet:
     return replace(images, classes=model.classes, labels=labels)
 
 
-def find_truth(options: Options, images: ImageSet) -> Truth:
+def find_truth(options: EvaluateOptions, images: ImageSet) -> Truth:
     """Boxes and masks of these images."""
-    truth = load_truth(options["boxes"], options["masks"], images)
-    if options["boxes"] is None and options["masks"] is None:
+    truth = load_truth(options.boxes, options.masks, images)
+    if options.boxes is None and options.masks is None:
         truth = own_truth(images)
     if not truth.boxes and truth.mask_of is None:
         log.info("no boxes= and no masks=: localisation is not measured")
     return truth
 
 
-def trained_on(options: Options, images: ImageSet) -> int:
+def trained_on(options: EvaluateOptions, images: ImageSet) -> int:
     """How many of the images stand in the training list beside the checkpoint."""
-    if options["ckpt"] is None:
+    if options.ckpt is None:
         return 0
-    listed = Path(str(options["ckpt"])).expanduser().resolve().parent.parent / SPLITS / "train.csv"
+    listed = Path(str(options.ckpt)).expanduser().resolve().parent.parent / SPLITS / "train.csv"
     try:
         with listed.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
             trained = {str(Path(row["path"]).resolve()) for row in csv.DictReader(file)}

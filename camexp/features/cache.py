@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from camexp.config import FeatureOptions
 from camexp.data.transforms import Flip, Transform
 from camexp.errors import UserError
 from camexp.features.identity import describe_trunk, key
@@ -147,22 +148,17 @@ class FeatureCache:
 
 
 def open_cache(
-    features: Mapping[str, Any], classifier: CAMClassifier, transform: Transform | None, device: str
+    features: FeatureOptions, classifier: CAMClassifier, transform: Transform | None, device: str
 ) -> FeatureCache | None:
     """The cache that ``features`` asks for, or ``None``, with the reason told, where nothing can be kept.
 
     Args:
-        features: ``cache`` (``auto``, ``off`` or a folder), ``dtype`` and ``max_gb``.
+        features: where, in what and how much.
         classifier: already frozen, with its weights and its precision.
         transform: of the training images; only none at all and :class:`Flip` leave features that come again.
         device: where the trunk runs.
-
-    Raises:
-        UserError: an unknown dtype.
     """
-    if features["dtype"] not in DTYPES:
-        raise UserError(f"features.dtype={features['dtype']} is not known: expected one of {', '.join(DTYPES)}")
-    asked = features["cache"]
+    asked = features.cache
     if asked in ("off", False, None):
         return None
     if not classifier.trunk_is_frozen:
@@ -172,7 +168,7 @@ def open_cache(
         log.info("features: not kept, because every epoch crops the images anew (transform=resize or flip would not)")
         return None
     root = DEFAULT_FOLDER if asked in ("auto", True) else Path(str(asked)).expanduser()
-    cache = FeatureCache(root, describe_trunk(classifier, features["dtype"], device), float(features["max_gb"]))
+    cache = FeatureCache(root, describe_trunk(classifier, features.dtype, device), features.max_gb)
     log.info(
         f"features: of the frozen trunk, kept in {shown(cache.store.folder)} ({cache.store.noted()[0]} there already)"
     )

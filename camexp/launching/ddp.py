@@ -28,14 +28,14 @@ def processes_to_start(devices: Mapping[str, Any]) -> int:
     return int(count) if world() == 1 else 1
 
 
-def train_together(options: Mapping[str, Any], count: int) -> float:
+def train_together(run_dir: str, count: int) -> float:
     """Train in that many processes; returns the best validation accuracy.
 
     Raises:
         UserError: one of them failed, and all have ended.
         SystemExit: they were asked to stop.
     """
-    folder = Path(options["run_dir"]).absolute()
+    folder = Path(run_dir).absolute()
     own = ("hydra.output_subdir=null", f"hydra.run.dir={quoted(folder)}")
     quiet = ("hydra/job_logging=none", "hydra/hydra_logging=none")  # one of them keeps the log
     commands = [own_command(*own, *(quiet if rank else ()), without=r"hydra\.run\.dir=") for rank in range(count)]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from threading import Lock
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +12,7 @@ from PIL import Image
 
 from camexp.cam.colour import overlay
 from camexp.cam.maps import upsample
+from camexp.config import PredictOptions
 from camexp.files import save_png
 from camexp.prediction.results import Explained
 from camexp.reporting.figures import captioned, grid, scaled
@@ -24,17 +24,16 @@ class Montages:
     Args:
         folder: where ``montage_0001.png`` … go.
         count: how many images there will be.
-        options: ``montage.images`` (a page), ``montage.pages`` (at most; ``None``: all), ``montage.tile``,
-            ``colormap`` and ``alpha``.
+        options: ``montage``, ``colormap`` and ``alpha``.
 
     Attributes:
         written: pages so far.
     """
 
-    def __init__(self, folder: Path, count: int, options: Mapping[str, Any]):
+    def __init__(self, folder: Path, count: int, options: PredictOptions):
         self.folder, self.count, self.options = folder, count, options
-        self.size = options["montage"]["images"]
-        self.pages = options["montage"]["pages"]
+        self.size = options.montage.images
+        self.pages = options.montage.pages
         self.written = 0
         self._open: dict[int, dict[int, list[Image.Image] | None]] = {}
         self._lock = Lock()
@@ -43,7 +42,7 @@ class Montages:
         """The result of one input, or ``None`` where it was skipped; several threads may call at once."""
         if not self.size or (self.pages is not None and place >= self.pages * self.size):
             return
-        style = self.options["montage"]["tile"], self.options["colormap"], self.options["alpha"]
+        style = self.options.montage.tile, self.options.colormap, self.options.alpha
         row = None if image is None else montage_row(image, *style)
         page = place // self.size
         with self._lock:

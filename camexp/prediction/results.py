@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from scipy.io import savemat
 from camexp.cam.boxes import Box, box_from_map
 from camexp.cam.colour import overlay
 from camexp.cam.maps import upsample
+from camexp.config import PredictOptions
 from camexp.files import replacing, save_png
 from camexp.reporting.figures import colour_bar
 
@@ -59,17 +60,17 @@ class Explained:
 
 
 def write_results(
-    image: Explained, name: str, class_files: Sequence[str], folder: Path, options: Mapping[str, Any]
+    image: Explained, name: str, class_files: Sequence[str], folder: Path, options: PredictOptions
 ) -> list[tuple[Any, ...]]:
     """Write one image's files; returns its rows of ``predictions.csv``.
 
     One map at a time is held at the photograph's size, but for the arrays that are asked for.
     """
     rows = []
-    arrays = options["mat"]["write"] or options["npz"]
+    arrays = options.mat.write or options.npz
     size = 4 * len(image.labels) * image.size[0] * image.size[1]
-    keep = arrays and options["mat"]["upsampled"] and size <= MATLAB_LIMIT
-    if arrays and options["mat"]["upsampled"] and not keep:
+    keep = arrays and options.mat.upsampled and size <= MATLAB_LIMIT
+    if arrays and options.mat.upsampled and not keep:
         log.warning(
             f"{image.path}: {size / 1e9:.1f} GB of upsampled maps are left out of {name}.mat: `maps` has them small"
         )
@@ -81,16 +82,16 @@ def write_results(
         cam = image.upsampled(number)
         if upsampled is not None:
             upsampled[number] = cam
-        if options["overlays"]:
+        if options.overlays:
             _write_overlay(image, cam, folder / "overlays" / f"{name}__{class_files[label]}.png", options)
         box: Box | tuple[None, ...] = box_from_map(cam) or (None,) * 4
         rows.append((image.path, image.classes[label], label, _share(image.probabilities[label]), *box, *top))
     if arrays:
         content = _arrays(image, upsampled)
-        if options["mat"]["write"]:
+        if options.mat.write:
             with replacing(folder / "maps" / f"{name}.mat") as temporary:
                 savemat(temporary, content, appendmat=False, do_compression=False, oned_as="row")
-        if options["npz"]:
+        if options.npz:
             with replacing(folder / "maps" / f"{name}.npz") as temporary:
                 np.savez(temporary, **{**content, "class_names": content["class_names"].astype(str)})
     return rows
@@ -102,10 +103,10 @@ HEADER = (
 )  # fmt: skip
 
 
-def _write_overlay(image: Explained, cam: NDArray[np.float32], path: Path, options: Mapping[str, Any]) -> None:
-    heat = Image.fromarray(overlay(image.pixels, cam, options["colormap"], options["alpha"]))
-    if options["colorbar"]:
-        heat = colour_bar(heat, float(cam.min()), float(cam.max()), options["colormap"])
+def _write_overlay(image: Explained, cam: NDArray[np.float32], path: Path, options: PredictOptions) -> None:
+    heat = Image.fromarray(overlay(image.pixels, cam, options.colormap, options.alpha))
+    if options.colorbar:
+        heat = colour_bar(heat, float(cam.min()), float(cam.max()), options.colormap)
     save_png(path, heat)
 
 

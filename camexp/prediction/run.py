@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,8 @@ import torch
 from omegaconf import DictConfig
 
 from camexp.cam.colour import colour_map
-from camexp.config import PREDICT, plain
-from camexp.data.transforms import input_size
+from camexp.config import EvaluateOptions, PredictOptions
+from camexp.config.validation import validated
 from camexp.devices import accelerator, default_workers
 from camexp.errors import Interrupted, UserError
 from camexp.labels import as_typed, resolve_label
@@ -31,7 +31,6 @@ from camexp.reporting.progress import Progress
 
 log = logging.getLogger(__name__)
 
-Options = Mapping[str, Any]
 PREDICTIONS, SKIPPED = "predictions.csv", "skipped.csv"
 
 
@@ -45,28 +44,26 @@ class Outcome:
     montages: int = 0
 
 
-def read_options(config: DictConfig) -> dict[str, Any]:
-    """The composed configuration as plain, checked values."""
-    options = plain(config, PREDICT)
-    colour_map(options["colormap"])
-    build_method(options["cam"])
-    if options["resize"] not in ("trained", None):
-        options["resize"] = input_size(options["resize"], "resize")
+def read_options(config: DictConfig) -> PredictOptions:
+    """The composed configuration, validated."""
+    options = validated(config, PredictOptions)
+    colour_map(options.colormap)
+    build_method(options.cam)
     return options
 
 
-def load_model(options: Options) -> CAMClassifier:
+def load_model(options: PredictOptions | EvaluateOptions) -> CAMClassifier:
     """The network on its device, frozen, its preprocessing set to ``resize``."""
-    devices = accelerator(options["gpus"], option="gpus")
-    if devices["strategy"] == "ddp" and options["gpus"] is not None:
-        raise UserError(f"gpus={options['gpus']}: one GPU is used here, take gpus=1")
+    devices = accelerator(options.gpus, option="gpus")
+    if devices["strategy"] == "ddp" and options.gpus is not None:
+        raise UserError(f"gpus={options.gpus}: one GPU is used here, take gpus=1")
     place = devices["devices"][0] if isinstance(devices["devices"], list) else 0
     device = f"cuda:{place}" if devices["accelerator"] == "gpu" else devices["accelerator"]
-    model = load(Path(str(options["ckpt"])).expanduser(), device, options["precision"], options["compile"])
+    model = load(Path(str(options.ckpt)).expanduser(), device, options.precision, options.compile)
     model.freeze("trunk")  # nothing trains here: gradients need not go further down than the method's layer
-    if options["resize"] != "trained":
+    if options.resize != "trained":
         old = model.preprocessing
-        model.preprocessing = Preprocessing(options["resize"], old.mean, old.std)
+        model.preprocessing = Preprocessing(options.input_size, old.mean, old.std)
     return model
 
 
@@ -85,7 +82,7 @@ def read_label(label: Any, classes: Sequence[str]) -> Any:
     return [resolve_label(one, classes) for one in wanted]
 
 
-def predict(model: CAMClassifier, paths: Sequence[Path], options: Options) -> Outcome:
+def predict(model: CAMClassifier, paths: Sequence[Path], options: PredictOptions) -> Outcome:
     """Explain every image and write its results; unreadable ones are skipped and told.
 
     Processes decode ahead and threads write behind the network, so that it need not wait for either. What is done
@@ -94,7 +91,7 @@ def predict(model: CAMClassifier, paths: Sequence[Path], options: Options) -> Ou
     Raises:
         Interrupted: a signal asked to stop; the batch before was finished.
     """
-    outcome = Outcome(Path(options["output"]))
+    outcome = Outcome(Path(options.output))
     interrupts = Interrupts("stopping after this batch (Ctrl-C again: at once)")
     (outcome.folder / SKIPPED).unlink(missing_ok=True)  # of an earlier run into the same folder
     table = OrderedTable(outcome.folder / PREDICTIONS, HEADER)
@@ -111,13 +108,13 @@ def predict(model: CAMClassifier, paths: Sequence[Path], options: Options) -> Ou
 
 
 def _explain_all(
-    model: CAMClassifier, paths: Sequence[Path], options: Options, outcome: Outcome, table: OrderedTable,
+    model: CAMClassifier, paths: Sequence[Path], options: PredictOptions, outcome: Outcome, table: OrderedTable,
     interrupts: Interrupts,
 ) -> None:  # fmt: skip
-    label, method = read_label(options["label"], model.classes), build_method(options["cam"])
+    label, method = read_label(options.label, model.classes), build_method(options.cam)
     names, class_files = unique_names(paths), distinct([file_name(name) for name in model.classes])
     pages = Montages(outcome.folder, len(paths), options)
-    workers = options["num_workers"]
+    workers = options.num_workers
     workers = min(default_workers() if workers is None else workers, len(paths) // 8)
 
     def write(place: int, image: Explained) -> None:
@@ -127,9 +124,9 @@ def _explain_all(
 
     with (
         Progress("predicting", total=len(paths), unit="images") as progress,
-        WriteBehind(write, most_waiting=2 * options["batch_size"]) as writing,
+        WriteBehind(write, most_waiting=2 * options.batch_size) as writing,
     ):
-        for batch in batches(paths, model.preprocessing, options["batch_size"], workers):
+        for batch in batches(paths, model.preprocessing, options.batch_size, workers):
             if isinstance(batch, Unreadable):
                 _skip(outcome, paths[batch.place], batch.reason)
                 pages.add(batch.place, None)
@@ -173,13 +170,13 @@ def explain(
     ]  # fmt: skip
 
 
-def report(outcome: Outcome, options: Options) -> None:
+def report(outcome: Outcome, options: PredictOptions) -> None:
     """Where the results are and what was skipped.
 
     Raises:
         UserError: nothing could be read, or something could not with ``strict=true``.
     """
-    skipped, montage, strict = len(outcome.skipped), options["montage"], options["strict"]
+    skipped, montage, strict = len(outcome.skipped), options.montage, options.strict
     told = f"{skipped} of {skipped + outcome.explained} images could not be read"
     if not outcome.explained:
         path, reason = outcome.skipped[0]
@@ -187,7 +184,7 @@ def report(outcome: Outcome, options: Options) -> None:
     log.info(f"\n  images       {outcome.explained}" + (f"   ({skipped} skipped, see skipped.csv)" if skipped else ""))
     log.info(f"  results      {outcome.folder}")
     if outcome.montages:
-        shown = min(outcome.montages * montage["images"], outcome.explained + skipped)
+        shown = min(outcome.montages * montage.images, outcome.explained + skipped)
         more = f"   (the first {shown} images; montage.pages=null: all)" if shown < outcome.explained + skipped else ""
         log.info(f"  look at      {outcome.folder / 'montage_0001.png'}{more}")
     if strict and skipped:

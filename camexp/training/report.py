@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.utilities import move_data_to_device
 
 from camexp.cam.maps import upsample
-from camexp.config import flat
+from camexp.config import TrainOptions, flat
 from camexp.files import shown, write_json
 from camexp.run_files import SUMMARY
 from camexp.training.checkpoints import Checkpoints
@@ -26,11 +25,10 @@ from camexp.training.summary import device_name, git_commit, next_command, summa
 
 log = logging.getLogger(__name__)
 
-Options = Mapping[str, Any]
 C = TypeVar("C", bound=pl.Callback)
 
 
-def report(trainer: pl.Trainer, module: CAMTraining, datamodule: CAMDataModule, options: Options) -> float:
+def report(trainer: pl.Trainer, module: CAMTraining, datamodule: CAMDataModule, options: TrainOptions) -> float:
     """Write ``summary.json``, print the table and the next command; returns the best validation accuracy.
 
     To be called by all training processes: what is measured here they measure together, the first one tells.
@@ -45,10 +43,10 @@ def report(trainer: pl.Trainer, module: CAMTraining, datamodule: CAMDataModule, 
         return best_accuracy
     progress = find_callback(trainer, TrainingProgress)
     summary = {
-        "run_folder": str(options["run_dir"]),
+        "run_folder": str(options.run_dir),
         "final": final,
         "best": {"val/accuracy": best_accuracy, "step": checkpoints.best_step},
-        "options": flat(options),
+        "options": flat(options.to_dict()),
         "pruned": any(isinstance(callback, Pruning) and callback.pruned for callback in trainer.callbacks),  # type: ignore[attr-defined]
         "steps": trainer.global_step,
         "seconds": round(progress.elapsed, 3),
@@ -63,8 +61,8 @@ def report(trainer: pl.Trainer, module: CAMTraining, datamodule: CAMDataModule, 
         "versions": versions(),
         "git_commit": git_commit(Path(__file__).parent),
     }
-    write_json(Path(options["run_dir"]) / SUMMARY, summary)
-    log_final(trainer, flat(options), {f"final/{key}": value for key, value in final.items()})
+    write_json(Path(options.run_dir) / SUMMARY, summary)
+    log_final(trainer, flat(options.to_dict()), {f"final/{key}": value for key, value in final.items()})
     image = datamodule.images.paths[datamodule.split.val[0]]
     predict = Path(sys.argv[0]).with_name("predict.py")
     command = next_command(Path(shown(str(predict))), checkpoints.best, image)

@@ -16,7 +16,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from camexp.config import flat
+from camexp.config import TrainOptions, flat
 from camexp.data import ImageSet, Split
 from camexp.errors import UserError
 from camexp.files import replacing
@@ -59,13 +59,13 @@ class Resumed:
     accuracy: float | None = None
 
 
-def find_resumed(options: Mapping[str, Any]) -> Resumed | None:
+def find_resumed(options: TrainOptions) -> Resumed | None:
     """What a run folder holds to go on from; ``None`` if it is new.
 
     Raises:
         UserError: an option changed that may not.
     """
-    folder = Path(options["run_dir"])
+    folder = Path(options.run_dir)
     if not traces(folder):
         return None
     path = newest_sound(folder / CHECKPOINTS)
@@ -222,8 +222,8 @@ def require_same_images(resumed: Resumed, digest: str, root: Path) -> None:
         )
 
 
-def _require_same(before: Mapping[str, Any], options: Mapping[str, Any], folder: Path) -> None:
-    old, new = flat(before), flat(options)
+def _require_same(before: Mapping[str, Any], options: TrainOptions, folder: Path) -> None:
+    old, new = flat(before), flat(options.to_dict())
     changed = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
     told = [key for key in changed if not key.startswith(SILENT)]
 
@@ -240,9 +240,9 @@ def _require_same(before: Mapping[str, Any], options: Mapping[str, Any], folder:
         log.info(f"resume: changed since: {', '.join(map(change, told))}")
 
 
-def _finished(folder: Path, before: Mapping[str, Any], options: Mapping[str, Any]) -> float | None:
+def _finished(folder: Path, before: Mapping[str, Any], options: TrainOptions) -> float | None:
     limits = ("max_epochs", "max_steps")
-    if any(before["trainer"][limit] != options["trainer"][limit] for limit in limits):
+    if any(before["trainer"][limit] != getattr(options.trainer, limit) for limit in limits):
         return None  # it is to be trained for longer now
     try:
         return float(json.loads((folder / SUMMARY).read_text(encoding="utf-8"))["best"]["val/accuracy"])

@@ -15,8 +15,11 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
-from camexp.config import TRAIN, build, plain
-from camexp.data import ImageSet, Split, UnreadableImage, class_table, input_size, read_image
+from camexp.config import TrainOptions
+from camexp.config.instantiate import instantiate
+from camexp.config.train import InspectOptions
+from camexp.config.validation import validated
+from camexp.data import ImageSet, Split, UnreadableImage, class_table, read_image
 from camexp.devices import device_type, world_size
 from camexp.errors import UserError, reason
 from camexp.features import open_cache
@@ -40,15 +43,13 @@ from camexp.training.trainer import total_steps
 
 log = logging.getLogger(__name__)
 
-Options = Mapping[str, Any]
+Devices = Mapping[str, Any]
 
 
-def read_options(config: DictConfig) -> dict[str, Any]:
-    """The composed configuration as plain, checked values."""
-    options = plain(config, TRAIN)
-    if options["trainer"]["max_epochs"] is None and options["trainer"]["max_steps"] is None:
-        raise UserError("trainer.max_epochs=null and trainer.max_steps=null would never end: give one of them")
-    options["run_dir"] = shown(options["run_dir"])
+def read_options(config: DictConfig) -> TrainOptions:
+    """The composed configuration, validated."""
+    options = validated(config, TrainOptions)
+    options.run_dir = shown(options.run_dir)
     for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch"):
         logging.getLogger(name).setLevel(logging.WARNING)  # which GPUs there are and tips are no news
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
@@ -68,61 +69,55 @@ def print_classes(images: ImageSet, split: Split) -> None:
 
 
 def build_datamodule(
-    options: Options, images: ImageSet, split: Split, classifier: CAMClassifier, devices: Options
+    options: TrainOptions, images: ImageSet, split: Split, classifier: CAMClassifier, devices: Devices
 ) -> CAMDataModule:
     """Batches in the form the network wants, with the training images' random changes."""
-    make_transform = options["transform"]["train"]
-    if make_transform and not isinstance(make_transform, Mapping):
-        raise UserError(
-            f"transform.train={make_transform} is not a transform: choose transform=resize or transform=augment"
-        )
     transform = None
-    if make_transform:
-        size = list(input_size(options["transform"]["size"]))
-        transform = build({**make_transform, "size": size}, "transform")
+    if options.transform.train:
+        transform = instantiate({**options.transform.train, "size": list(options.transform.input_size)}, "transform")
     return CAMDataModule(
         images,
         split,
         classifier.preprocessing,
         transform=transform,
-        batch_size=options["batch_size"],
-        num_workers=options["num_workers"],
-        seed=options["seed"],
-        world_size=world_size(dict(devices), options["trainer"]["num_nodes"]),
-        features=open_cache(options["features"], classifier, transform, device_type(devices)),
+        batch_size=options.batch_size,
+        num_workers=options.num_workers,
+        seed=options.seed,
+        world_size=world_size(dict(devices), options.trainer.num_nodes),
+        features=open_cache(options.features, classifier, transform, device_type(devices)),
     )
 
 
-def build_module(options: Options, classifier: CAMClassifier, datamodule: CAMDataModule) -> CAMTraining:
+def build_module(options: TrainOptions, classifier: CAMClassifier, datamodule: CAMDataModule) -> CAMTraining:
     """The training step with its optimizer and schedule."""
-    scheduler = options["scheduler"]
+    scheduler = options.scheduler
     return CAMTraining(
         classifier,
-        make_optimizer=build(options["optimizer"], "optimizer", _partial_=True),
-        make_scheduler=build(scheduler, "scheduler", _partial_=True) if scheduler else None,
+        make_optimizer=instantiate(options.optimizer.to_dict(), "optimizer", _partial_=True),
+        make_scheduler=instantiate(scheduler, "scheduler", _partial_=True) if scheduler else None,
         steps_per_epoch=datamodule.steps_per_epoch,
-        total_steps=total_steps(options["trainer"], datamodule.steps_per_epoch),
-        seed=options["seed"],
-        config=dict(options),
+        total_steps=total_steps(options.trainer, datamodule.steps_per_epoch),
+        seed=options.seed,
+        config=options.to_dict(),
         features=datamodule.features,
     )
 
 
 def build_trainer(
-    options: Options,
-    devices: Options,
+    options: TrainOptions,
+    devices: Devices,
     datamodule: CAMDataModule,
     classifier: CAMClassifier,
     resumed: Resumed | None = None,
 ) -> pl.Trainer:
     """A Trainer with everything that watches: progress, snapshots, checkpoints, loggers; set to where an interrupted
     run goes on."""
-    run_folder = Path(options["run_dir"])
+    run_folder = Path(options.run_dir)
     digest = image_digest(datamodule.images, datamodule.split)
     checkpoints = Checkpoints(
         run_folder / CHECKPOINTS,
-        options["checkpoint"]["every_n_steps"],
-        options["checkpoint"]["keep"],
+        options.checkpoint.every_n_steps,
+        options.checkpoint.keep,
         written=(run_folder / METRICS, run_folder / CAMS / CAM_STEPS),
         images=digest,
     )
@@ -133,18 +128,18 @@ def build_trainer(
         datamodule.start = resumed.position.epoch, resumed.position.batch
     callbacks: list[pl.Callback] = [
         GoOn(resumed, datamodule, run_folder),
-        TrainingProgress(total_steps(options["trainer"], datamodule.steps_per_epoch)),
-        build_inspector(options["inspect"], datamodule, classifier, run_folder / CAMS, build_method(options["cam"])),
+        TrainingProgress(total_steps(options.trainer, datamodule.steps_per_epoch)),
+        build_inspector(options.inspect, datamodule, classifier, run_folder / CAMS, build_method(options.cam)),
     ]
-    for name, extra in (options["callbacks"] or {}).items():
-        callbacks.append(build(extra, f"callbacks.{name}"))
+    for name, extra in (options.callbacks or {}).items():
+        callbacks.append(instantiate(extra, f"callbacks.{name}"))
     trial = own_trial()
     if trial is not None:
         callbacks.append(Pruning(trial))
     callbacks.append(checkpoints)  # last, so that what the others know is saved with it
-    loggers = [build_logger(name, one, resumed) for name, one in (options["logger"] or {}).items()]
+    loggers = [build_logger(name, one, resumed) for name, one in (options.logger or {}).items()]
     return lightning_trainer(
-        options["trainer"],
+        options.trainer,
         devices,
         classifier.precision,
         datamodule.steps_per_epoch,
@@ -155,15 +150,15 @@ def build_trainer(
     )
 
 
-def build_logger(name: str, node: Options, resumed: Resumed | None) -> Logger:
+def build_logger(name: str, node: Mapping[str, Any], resumed: Resumed | None) -> Logger:
     """One of the ``logger`` group; TensorBoard then hides what an interrupted run wrote after its checkpoint."""
     tensorboard = resumed is not None and str(node.get("_target_", "")).endswith("TensorBoardLogger")
     purge = {"purge_step": resumed.step + 1 if resumed.path else 0} if tensorboard and resumed else {}
-    return build({**node, **purge}, f"logger={name}")
+    return instantiate({**node, **purge}, f"logger={name}")
 
 
 def build_inspector(
-    inspect: Options,
+    inspect: InspectOptions,
     datamodule: CAMDataModule,
     classifier: CAMClassifier,
     folder: Path,
@@ -171,10 +166,10 @@ def build_inspector(
 ) -> CAMInspector:
     """The snapshot callback; by default on the first validation image with its own label."""
     images = datamodule.images
-    if inspect["image"] is None:
+    if inspect.image is None:
         paths = [images.paths[datamodule.split.val[0]]]
     else:
-        given = inspect["image"] if isinstance(inspect["image"], list) else [inspect["image"]]
+        given = inspect.image if isinstance(inspect.image, list) else [inspect.image]
         paths = [Path(str(path)).expanduser() for path in given]
     if not paths:
         raise UserError("inspect.image=[] names no image: leave it out for the first validation image")
@@ -189,12 +184,12 @@ def build_inspector(
     own = [None if (place := images.find(path)) is None else images.labels[place] for path in paths]
     return CAMInspector(
         pictures,
-        pair_labels(len(paths), as_typed(inspect["label"]), own),
+        pair_labels(len(paths), as_typed(inspect.label), own),
         images.classes,
         folder,
-        inspect["every_n_steps"],
-        inspect["colormap"],
-        inspect["alpha"],
+        inspect.every_n_steps,
+        inspect.colormap,
+        inspect.alpha,
         method,
     )
 

@@ -11,14 +11,9 @@ from pytorch_lightning.loggers import Logger
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
+from camexp.config import TrainerOptions
 from camexp.errors import UserError, reason
 from camexp.models.checkpoint import read_checkpoint
-
-# keys of the trainer group that are ours; any other goes to Lightning as it is
-OURS = frozenset(
-    "gpus cpu_processes num_nodes strategy max_epochs max_steps check_every_n_steps log_every_n_steps "  # noqa: SIM905
-    "gradient_clip_val".split()
-)
 
 # what Lightning's Trainer is given here, by the option that decides it
 INSTEAD = {
@@ -75,15 +70,15 @@ class StopAfter(pl.Callback):
             trainer.should_stop = True  # Lightning validates once more before it stops
 
 
-def total_steps(options: Mapping[str, Any], steps_per_epoch: int) -> int:
+def total_steps(options: TrainerOptions, steps_per_epoch: int) -> int:
     """How many optimizer steps a run has: ``max_epochs`` or ``max_steps``, whichever ends first.
 
-    >>> total_steps({"max_epochs": 2, "max_steps": None}, 10), total_steps({"max_epochs": 2, "max_steps": 15}, 10)
+    >>> total_steps(TrainerOptions(max_epochs=2), 10), total_steps(TrainerOptions(max_epochs=2, max_steps=15), 10)
     (20, 15)
     """
-    limits = [options["max_steps"]] if options["max_steps"] is not None else []
-    if options["max_epochs"] is not None:
-        limits.append(options["max_epochs"] * steps_per_epoch)
+    limits = [options.max_steps] if options.max_steps is not None else []
+    if options.max_epochs is not None:
+        limits.append(options.max_epochs * steps_per_epoch)
     return int(min(limits))
 
 
@@ -105,7 +100,7 @@ def check_interval(asked: int | str | None, steps_per_epoch: int, validation_bat
 
 
 def build_trainer(
-    options: Mapping[str, Any],
+    options: TrainerOptions,
     devices: Mapping[str, Any],
     precision: str | int,
     steps_per_epoch: int,
@@ -117,7 +112,7 @@ def build_trainer(
     """The Trainer of a run.
 
     Args:
-        options: the ``trainer`` group as plain values; what is not ours is Lightning's own.
+        options: the ``trainer`` group; keys that are not ours are Lightning's own.
         devices: see :func:`camexp.devices.accelerator`.
         precision: Lightning's, as ``32-true``, ``bf16-mixed``, ``16-mixed``.
         steps_per_epoch: an epoch that is no longer than ``check_every_n_steps`` is checked at its end instead.
@@ -125,26 +120,26 @@ def build_trainer(
         run_folder: nothing is written outside it.
         validation_batches: see :func:`check_interval`.
     """
-    every = check_interval(options["check_every_n_steps"], steps_per_epoch, validation_batches)
+    every = check_interval(options.check_every_n_steps, steps_per_epoch, validation_batches)
     steps = total_steps(options, steps_per_epoch)
-    extra = {key: value for key, value in options.items() if key not in OURS}
+    extra = options.extra
     if refused := sorted(extra.keys() & REFUSED):
         raise UserError(
             f"trainer.{refused[0]}={extra[refused[0]]} is not supported: a step is a batch here, and an epoch "
             "all images; choose batch_size, trainer.max_steps or dataset.classes"
         )
-    strategy = {} if options["strategy"] == "auto" else {"strategy": options["strategy"]}
+    strategy = {} if options.strategy == "auto" else {"strategy": options.strategy}
     settings: dict[str, Any] = dict(
         **{**devices, **strategy},
-        num_nodes=options["num_nodes"],
+        num_nodes=options.num_nodes,
         max_epochs=-(-steps // steps_per_epoch),
         max_steps=-1,
         precision=precision,
         # counted across epochs: every 100 steps means every 100 steps
         val_check_interval=every or 1.0,
         check_val_every_n_epoch=None if every else 1,
-        log_every_n_steps=options["log_every_n_steps"],
-        gradient_clip_val=options["gradient_clip_val"],
+        log_every_n_steps=options.log_every_n_steps,
+        gradient_clip_val=options.gradient_clip_val,
         callbacks=[StopAfter(steps), *callbacks],
         plugins=[CheckpointFiles()],
         logger=list(loggers),

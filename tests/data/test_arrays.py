@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from camexp.config import SplitOptions
 from camexp.data import ImageSet, Split, class_table, find_imagefolder, split_images
 from camexp.data.arrays import IntArray, PathArray
 
@@ -57,7 +58,7 @@ def test_an_image_set_of_tuples_is_one_of_arrays(colours):
 
 def test_nothing_a_worker_is_given_is_an_object_an_image(colours):
     images = find_imagefolder(str(colours))
-    split = split_images(images, {"all": False, "val_fraction": 0.25, "train_per_class": None}, seed=0)
+    split = split_images(images, SplitOptions(val_fraction=0.25), seed=0)
     assert isinstance(images.paths, PathArray) and isinstance(images.labels, IntArray)
     assert isinstance(split.train, IntArray) and isinstance(split.val[1:], IntArray)
     assert Split((1,), (0,)) == Split(IntArray([1]), [0]) != Split((1,), (1,))

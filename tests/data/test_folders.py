@@ -5,6 +5,7 @@ import os
 import pytest
 
 from camexp import UserError
+from camexp.config import DatasetOptions
 from camexp.data import build_images, find_caltech101, find_caltech256, find_imagefolder
 from tests.conftest import paint
 
@@ -12,14 +13,7 @@ GREY = (120, 120, 120)
 
 
 def options(root, **changes):
-    base = {
-        "_target_": "camexp.data.find_imagefolder",
-        "root": str(root),
-        "classes": None,
-        "max_skipped": 0.05,
-        "check": True,
-    }
-    return base | changes
+    return DatasetOptions.read({"_target_": "camexp.data.find_imagefolder", "root": str(root), **changes})
 
 
 def test_one_folder_a_class_nested_folders_read_strays_left_out(tmp_path):

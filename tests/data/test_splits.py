@@ -3,9 +3,11 @@ from pathlib import Path
 import pytest
 
 from camexp import UserError
+from camexp.config import SplitOptions
 from camexp.data import ImageSet, split_images
 
-FRACTION = {"all": False, "val_fraction": 0.2, "train_per_class": None}
+FRACTION = SplitOptions(val_fraction=0.2)
+SIXTY = SplitOptions(val_fraction=None, train_per_class=60)
 
 
 def images(*counts):
@@ -23,15 +25,15 @@ def test_fraction_of_each_class():
 
 def test_so_many_of_each_class():
     one = images(80, 61)
-    split = split_images(one, {"all": False, "val_fraction": None, "train_per_class": 60}, seed=0)
+    split = split_images(one, SIXTY, seed=0)
     assert one.take(split.train).count() == [60, 60]
     assert one.take(split.val).count() == [20, 1]
     with pytest.raises(UserError, match="class1 has 60 images, at least 61"):
-        split_images(images(80, 60), {"all": False, "val_fraction": None, "train_per_class": 60}, seed=0)
+        split_images(images(80, 60), SIXTY, seed=0)
 
 
 def test_all_checks_on_what_it_trains_on():
-    split = split_images(images(3, 4), {"all": True, "val_fraction": None, "train_per_class": None}, seed=0)
+    split = split_images(images(3, 4), SplitOptions(all=True, val_fraction=None), seed=0)
     assert split.train == split.val == tuple(range(7))
 
 
@@ -46,12 +48,12 @@ def test_the_seed_decides_and_other_classes_do_not():
 @pytest.mark.parametrize(
     ("change", "said"),
     [({"val_fraction": 0}, "val_fraction=0 "), ({"val_fraction": 1.0}, "val_fraction=1.0"), ({"val_fraction": "x"}, "=x"),
-     ({"val_fraction": None}, "val_fraction=None"), ({"train_per_class": 0}, "train_per_class=0"),
+     ({"val_fraction": None}, "val_fraction=null and split.train_per_class=null"), ({"train_per_class": 0}, "train_per_class=0"),
      ({"train_per_class": 1.5}, "train_per_class=1.5")],
 )  # fmt: skip
 def test_options_out_of_range(change, said):
     with pytest.raises(UserError, match=said):
-        split_images(images(5, 5), FRACTION | change, seed=0)
+        split_images(images(5, 5), SplitOptions.read(change, "split"), seed=0)
 
 
 def test_a_class_with_one_image():

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from camexp.config import DatasetOptions
 from camexp.data import build_images
 from camexp.errors import UserError
 from camexp.evaluation.recorded import recorded_dataset
@@ -21,7 +22,7 @@ def test_images_that_are_there(tmp_path, colours, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert len(build_images(recorded_dataset(folder(colours)))) == 24
     drawn = {**SHAPES, "root": "drawn", "classes": None, "max_skipped": 0.0, "check": False}
-    build_images(drawn)
+    build_images(DatasetOptions.read(drawn))
     before = sorted(tmp_path.rglob("*"))
     assert len(build_images(recorded_dataset(drawn))) == 16
     assert sorted(tmp_path.rglob("*")) == before
@@ -70,4 +71,4 @@ def test_nothing_is_downloaded(tmp_path):
         "download": True,
         "url": "file:///etc",
     }
-    assert not {"download", "url", "md5"} & set(recorded_dataset(recorded))
+    assert not {"download", "url", "md5"} & recorded_dataset(recorded).to_dict().keys()

@@ -6,11 +6,10 @@ import pytest
 import torch
 
 from camexp.cam.maps import upsample
+from camexp.config import CAMOptions
 from camexp.errors import UserError
 from camexp.methods import TORCHCAM, Averaged, TorchCAM, build_method
 from camexp.models import CAMClassifier, Preprocessing
-
-PLAIN = {"method": "cam", "layer": None, "flip": False, "scales": [1.0], "ten_crop": False}
 
 
 @pytest.fixture
@@ -106,4 +105,4 @@ def test_ten_crop_lays_every_crop_where_it_came_from():
 )
 def test_bad_options(change, said):
     with pytest.raises(UserError, match=said):
-        build_method(PLAIN | change)
+        build_method(CAMOptions.read(change, "cam"))

@@ -6,6 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from camexp.config import ModelOptions
 from camexp.errors import UserError
 from camexp.methods import TorchCAM
 from camexp.models import CAMClassifier, Preprocessing, build_classifier, build_trunk, load_weights, pretrained
@@ -19,7 +20,7 @@ SMALL = ("torchvision/resnet18", "torchvision/densenet121", "torchvision/mobilen
 def build(trunk: str, **changes) -> CAMClassifier:
     options = {"trunk": trunk, "width": 1.0, "weights": None, "freeze": "none", "head": "gap"}
     torch.manual_seed(0)
-    return build_classifier(options | changes, ["duck", "llama", "cat"], (64, 64)).eval()
+    return build_classifier(ModelOptions.read(options | changes), ["duck", "llama", "cat"], (64, 64)).eval()
 
 
 @pytest.mark.parametrize("name", SMALL)

@@ -8,6 +8,7 @@ from threading import Thread
 import numpy as np
 import pytest
 
+from camexp.config import PredictOptions
 from camexp.prediction.montages import Montages
 from camexp.prediction.results import Explained
 
@@ -20,8 +21,9 @@ def explained(place: int) -> Explained:
     )
 
 
-def options(pages: int | None, images: int = 4) -> dict:
-    return {"montage": {"images": images, "pages": pages, "tile": 60}, "colormap": "jet", "alpha": 0.5}
+def options(pages: int | None, images: int = 4) -> PredictOptions:
+    montage = {"images": images, "pages": pages, "tile": 60}
+    return PredictOptions.read({"ckpt": "a", "input": "b", "cam": {}, "montage": montage})
 
 
 @pytest.mark.parametrize(("pages", "expected"), [(None, 3), (2, 2), (9, 3)])

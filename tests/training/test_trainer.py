@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from camexp.config import TRAIN
+from camexp.config import TrainerOptions
 from camexp.errors import UserError
 from camexp.training.trainer import build_trainer
-
-OPTIONS = {
-    "num_nodes": 1, "strategy": "auto", "max_epochs": 2, "max_steps": None, "log_every_n_steps": 10, "gradient_clip_val": None,
-}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -19,7 +15,7 @@ OPTIONS = {
      (100, 32500, 8125, 100), (2, 10, 10, 2), (10, 10, 1, None), (None, 1000, 1, None)],
 )  # fmt: skip
 def test_validation_never_sees_more_images_than_training_unless_asked_to(tmp_path, asked, steps, validation, interval):
-    options = {**OPTIONS, "check_every_n_steps": asked}
+    options = TrainerOptions(max_epochs=2, check_every_n_steps=asked)
     devices = {"accelerator": "cpu", "devices": 1}
     trainer = build_trainer(options, devices, "32-true", steps, [], [], tmp_path, validation_batches=validation)
     assert trainer.val_check_interval == (interval or 1.0)
@@ -27,12 +23,13 @@ def test_validation_never_sees_more_images_than_training_unless_asked_to(tmp_pat
 
 
 def test_an_interval_is_auto_null_or_a_number():
-    number = TRAIN["trainer.check_every_n_steps"]
     for value in ("auto", None, 1):
-        number.check("trainer.check_every_n_steps", value)
+        assert TrainerOptions.read({"check_every_n_steps": value}).check_every_n_steps == value
     for value in (0, "often", True, 1.5):
-        with pytest.raises(UserError, match="expected auto, null or a whole number from 1 to"):
-            number.check("trainer.check_every_n_steps", value)
+        with pytest.raises(
+            UserError, match=f"trainer.check_every_n_steps={value} is out of range: expected auto, null or"
+        ):
+            TrainerOptions.read({"check_every_n_steps": value}, "trainer")
 
 
 @pytest.mark.parametrize(
@@ -45,7 +42,7 @@ def test_an_interval_is_auto_null_or_a_number():
 def test_what_is_camexp_s_own_is_said(given, said, tmp_path):
     with pytest.raises(UserError, match=said):
         build_trainer(
-            {**OPTIONS, "check_every_n_steps": "auto", **given},
+            TrainerOptions.read({"max_epochs": 2, **given}),
             {"accelerator": "cpu", "devices": 1, "strategy": "auto"},
             "32-true",
             10,

@@ -1,0 +1,38 @@
+"""What the scripts can be told: every option with its default, its range and its help, in one place.
+
+A class a group or section of ``conf/``. ``python -m camexp.config`` writes defaults and comments into the YAML
+files that Hydra composes; what is composed is validated against the same classes, and ``--help`` lists them.
+"""
+
+from camexp.config.evaluate import EvaluateOptions
+from camexp.config.groups import (
+    CAMOptions,
+    DatasetOptions,
+    FeatureOptions,
+    HeadOptions,
+    ModelOptions,
+    OptimizerOptions,
+    SplitOptions,
+    TrainerOptions,
+    TransformOptions,
+)
+from camexp.config.options import Options, flat
+from camexp.config.predict import PredictOptions
+from camexp.config.train import TrainOptions
+
+__all__ = [
+    "CAMOptions",
+    "DatasetOptions",
+    "EvaluateOptions",
+    "FeatureOptions",
+    "HeadOptions",
+    "ModelOptions",
+    "OptimizerOptions",
+    "Options",
+    "PredictOptions",
+    "SplitOptions",
+    "TrainOptions",
+    "TrainerOptions",
+    "TransformOptions",
+    "flat",
+]

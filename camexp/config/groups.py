@@ -1,0 +1,201 @@
+"""The groups of ``conf/``, a class each: ``model=``, ``transform=``, ``split=`` …"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, NonNegativeInt, PositiveInt, model_validator
+from typing_extensions import Self
+
+from camexp.config.options import Options
+from camexp.errors import UserError
+
+
+def group(default: Any = ...) -> Any:
+    """A field that Hydra composes from a folder of ``conf/``."""
+    return Field(default, json_schema_extra={"group": True})
+
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+def require_size(size: Any) -> Any:
+    """``224`` or ``[H, W]``, unchanged.
+
+    Raises:
+        ValueError: not that, or less than 32 pixels.
+    """
+    pair = [size, size] if isinstance(size, int) else list(size) if isinstance(size, Sequence) else []
+    if isinstance(size, (str, bool)) or len(pair) != 2 or not all(isinstance(s, int) and 32 <= s <= 8192 for s in pair):
+        raise ValueError("is not a size: expected pixels, 32 to 8192, as 224 or [224,320]")
+    return size
+
+
+def height_and_width(size: int | list[int]) -> tuple[int, int]:
+    """``224`` or ``[H, W]`` as ``(H, W)``.
+
+    >>> height_and_width(224), height_and_width([64, 96])
+    ((224, 224), (64, 96))
+    """
+    height, width = [size, size] if isinstance(size, int) else size
+    return height, width
+
+
+def _require_gpus(gpus: Any) -> Any:
+    indices = list(gpus) if isinstance(gpus, list) else []
+    sound = all(isinstance(index, int) and not isinstance(index, bool) and index >= 0 for index in indices)
+    count = isinstance(gpus, int) and not isinstance(gpus, bool) and gpus >= 0
+    if gpus is not None and not count and not (indices and sound and len(set(indices)) == len(indices)):
+        raise ValueError("is not a number of GPUs: expected null, 0, 1, 2 … or a list as [0,1]")
+    return gpus
+
+
+def _require_head(head: Any) -> Any:
+    if not isinstance(head, (dict, HeadOptions)) and head not in ("cam", "gap"):
+        raise ValueError("is not a head: expected cam, gap, or its options as model.head.dropout=0")
+    return head
+
+
+def _require_scales(scales: Any) -> Any:
+    if not isinstance(scales, list) or not scales:
+        raise ValueError("is not a list of sizes: expected as [1.0] or [0.75,1.0,1.5]")
+    for scale in scales:
+        if isinstance(scale, bool) or not isinstance(scale, (int, float)) or not 0.25 <= scale <= 4:
+            raise ValueError("is out of range: expected 0.25 to 4 times the input's size")
+    return scales
+
+
+def _require_transform(transform: Any) -> Any:
+    if transform and not isinstance(transform, dict):
+        raise ValueError("is not a transform: choose transform=resize or transform=augment")
+    return transform
+
+
+def _require_path(path: Any) -> Any:
+    if path == "":
+        raise ValueError("is empty: give a path")
+    return path
+
+
+InputSize = Annotated[int | list[int], BeforeValidator(require_size)]
+Gpus = Annotated[int | list[int] | None, BeforeValidator(_require_gpus)]
+OutputPath = Annotated[str, AfterValidator(_require_path)]
+# Lightning's names, and after them its synonyms, which may be numbers
+Precision = Annotated[
+    Literal["auto", "32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true", "32", "bf16", "16", "64"],
+    BeforeValidator(lambda value: str(value)),
+]
+
+
+class HeadOptions(Options):
+    channels: int = Field(1024, ge=1, le=65536, description="of the 3×3 convolution conv_cam")
+    dropout: float = Field(0.5, ge=0, le=0.99, description="of the pooled activations")
+    bias: bool = Field(False, description="of the linear layer")
+    init_std: float = Field(0.01, ge=1e-8, le=10, description="σ of the truncated normal the head starts from")
+    l2: float = Field(0.01, ge=0, le=1e6, description="factor of ½‖w‖² over the head's two weight matrices")
+
+
+class ModelOptions(Options):
+    trunk: str = Field("vgg19", description="vgg11 … vgg19, each also with _bn; timm/NAME; torchvision/NAME")
+    width: float = Field(
+        1.0, ge=1e-3, le=8, description="the share of each convolution's channels; 1 is the published network"
+    )
+    weights: str | None = Field(
+        "imagenet", description="imagenet (torchvision's download), a .npy, .pth, .pt or .safetensors, or null"
+    )
+    freeze: str = Field(
+        "trunk", description="none, trunk, or the first layer to train (conv5_1): all before it is frozen"
+    )
+    output_stride: int | None = Field(
+        None,
+        description="16 or 8: finer maps by dilating the last stages, in timm's and torchvision's networks that can",
+    )
+    head: Annotated[Literal["cam", "gap"] | HeadOptions, BeforeValidator(_require_head)] = Field(
+        HeadOptions(), description="model.head=gap: pooling and the linear layer alone"
+    )
+
+    @model_validator(mode="after")
+    def _freezes_what_was_learnt(self) -> Self:
+        if self.weights is None and self.freeze != "none":
+            raise UserError(
+                f"model.freeze={self.freeze} with model.weights=null would freeze random convolutions: "
+                "give model.weights=imagenet or a path, or model.freeze=none"
+            )
+        return self
+
+
+class TransformOptions(Options):
+    size: InputSize = Field(224, description="pixels, or [height, width]")
+    train: Annotated[dict[str, Any] | None, BeforeValidator(_require_transform)] = Field(
+        None, description="random changes of training images: transform=flip, transform=augment"
+    )
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """``(H, W)`` in pixels."""
+        return height_and_width(self.size)
+
+
+class SplitOptions(Options):
+    all: bool = Field(False, description="train on every image and check on the same images")
+    val_fraction: Annotated[float, Field(gt=0, lt=1)] | None = Field(0.2, description="of each class")
+    train_per_class: PositiveInt | None = Field(
+        None,
+        description="this many train instead, the rest is checked on (60: the usual Caltech-256 protocol)",
+    )
+
+
+class OptimizerOptions(Options):
+    lr: float = Field(ge=1e-12, le=1e3, description="the learning rate")
+
+
+class DatasetOptions(Options):
+    classes: Any = Field(None, description="as [llama,duck], or the first so many; null: all that are found")
+    max_skipped: float = Field(0.05, ge=0, le=1, description="the share of files that may fail to decode")
+    check: bool = Field(True, description="decode every file first (remembered from run to run)")
+    download: bool = Field(False, description="fetch the archive into dataset.root where it is absent (Caltech-256)")
+
+
+class TrainerOptions(Options):
+    gpus: Gpus = Field(None, description="null: whatever is there, 0: the CPU, a number or a list of GPUs")
+    cpu_processes: int = Field(1, ge=1, le=256, description="on a CPU: processes that share each batch (DDP over gloo)")
+    num_nodes: int = Field(1, ge=1, le=4096, description="machines")
+    # others split the weights (FSDP, DeepSpeed), or start the processes themselves (ddp_spawn)
+    strategy: Literal["auto", "ddp", "ddp_find_unused_parameters_false", "ddp_find_unused_parameters_true"] = Field(
+        "auto",
+        description="how processes share the work: auto is ddp; ddp_find_unused_parameters_true for a network of yours "
+        "of which a pass leaves parameters out",
+    )
+    max_epochs: PositiveInt | None = Field(25, description="passes over the training images")
+    max_steps: PositiveInt | None = Field(None, description="batches; whichever comes first")
+    check_every_n_steps: Literal["auto"] | PositiveInt | None = Field(
+        "auto",
+        description="accuracy on the validation images: auto is 100, or less often so that no more images are checked "
+        "than trained on; a shorter epoch is checked at its end, as all are with null",
+    )
+    log_every_n_steps: PositiveInt = Field(10, description="a row in metrics.csv and in the loggers")
+    gradient_clip_val: Annotated[float, Field(ge=0)] | None = Field(None, description="the largest norm of gradients")
+
+
+class CAMOptions(Options):
+    method: str = Field("cam", description="the way to a map")
+    layer: str | list[str] | None = Field(
+        None, description="of the other methods: a module's name or a list of them; null: the head's activations"
+    )
+    flip: bool = Field(False, description="average with the map of the mirror image")
+    scales: Annotated[list[float], BeforeValidator(_require_scales)] = Field(
+        [1.0], description="average over the image at so many times its size (0.25 to 4)"
+    )
+    ten_crop: bool = Field(False, description="average over corners, centre and their mirror images")
+
+
+class FeatureOptions(Options):
+    cache: bool | str | None = Field("auto", description="auto: outputs/features; off; or a folder")
+    dtype: Literal["float16", "bfloat16", "float32"] = Field("float16", description="of what is stored")
+    max_gb: float = Field(20, ge=0, le=1e6, description="of the whole folder; the stores unused for longest go first")
+
+
+NumWorkers = Annotated[int, Field(ge=0, le=256)] | None
+Tile = Annotated[int, Field(ge=32, le=2000)]
+Interval = NonNegativeInt

@@ -1,0 +1,34 @@
+"""Hydra's ``instantiate``, its failures told as the user's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import hydra.utils
+from hydra.errors import InstantiationException
+
+from camexp.errors import UserError
+
+
+def instantiate(node: Mapping[str, Any], option: str, **kwargs: Any) -> Any:
+    """What ``_target_`` names, called with the other values.
+
+    Args:
+        node: ``_target_`` and its arguments.
+        option: what the user calls it, for the error's sentence.
+        kwargs: further arguments.
+
+    Raises:
+        UserError: a part that cannot be imported or built.
+    """
+    try:
+        return hydra.utils.instantiate(dict(node), **kwargs)
+    except InstantiationException as error:
+        cause = error.__cause__ or error
+        if isinstance(cause, UserError):
+            raise cause from error
+        if isinstance(cause, ImportError) or "No module named" in str(error):
+            extra = option.partition("=")[2] or option
+            raise UserError(f"{option} needs a package that is not installed: pip install 'camexp[{extra}]'") from error
+        raise UserError(f"{option} could not be built: {' '.join(str(cause).split())}") from error

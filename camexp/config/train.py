@@ -1,0 +1,90 @@
+"""The options of ``train.py``."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, PositiveInt, model_validator
+from typing_extensions import Self
+
+from camexp.config.groups import (
+    CAMOptions,
+    DatasetOptions,
+    FeatureOptions,
+    Interval,
+    ModelOptions,
+    NumWorkers,
+    OptimizerOptions,
+    Precision,
+    Share,
+    SplitOptions,
+    TrainerOptions,
+    TransformOptions,
+    group,
+)
+from camexp.config.options import Options
+from camexp.errors import UserError
+
+
+class InspectOptions(Options):
+    image: str | list[str] | None = Field(
+        None, description="a path or a list of them; null: the first validation image"
+    )
+    label: Any = Field(
+        None, description="a class by name or number, a list of them, or a list for each image; null: its own"
+    )
+    every_n_steps: Interval = Field(50, description="0: at the first and the last step only")
+    colormap: str = Field("jet", description="any matplotlib colour map")
+    alpha: Share = Field(0.5, description="the heat's share in the overlay")
+
+
+class CheckpointOptions(Options):
+    every_n_steps: Interval = Field(100, description="step_000100.ckpt …; 0: none")
+    keep: PositiveInt | None = Field(5, description="how many of them, the newest; null: all")
+
+
+class TrainOptions(Options):
+    command: Literal["train", "classes"] = Field("train", description="or classes: print the classes and stop")
+    batch_size: int = Field(32, ge=1, le=65536, description="images a step, over all devices together")
+    num_workers: NumWorkers = Field(None, description="decoding processes; null chooses by the machine")
+    seed: int = Field(
+        0, ge=0, le=2**31, description="of the split, the initial weights, the order of the images, dropout"
+    )
+    precision: Precision = Field(
+        "auto",
+        description="bf16-mixed where the device computes in it itself, else 32-true, as while a trunk trains on a CPU",
+    )
+    compile: bool = Field(
+        False,
+        description="torch.compile of the trunk: waits first; 5 % faster on a CPU (benchmarks/RESULTS.md)",
+    )
+    resume: Literal["auto"] | None = Field(
+        None, description="auto: resume the run in hydra.run.dir exactly where its newest checkpoint left it"
+    )
+    debug: bool = Field(False, description="show tracebacks")
+    run_dir: str = Field("${hydra:runtime.output_dir}", description="set by hydra.run.dir=DIR")
+    inspect: InspectOptions = Field(
+        InspectOptions(), description="the fixed image whose map is drawn while the network trains"
+    )
+    checkpoint: CheckpointOptions = Field(CheckpointOptions(), description="best.ckpt and last.ckpt are always written")
+    features: FeatureOptions = Field(
+        FeatureOptions(),
+        description="of a frozen trunk: computed in the first epoch, read in all others and in later runs",
+    )
+
+    model: ModelOptions = group()
+    transform: TransformOptions = group()
+    split: SplitOptions = group()
+    optimizer: OptimizerOptions = group()
+    scheduler: dict[str, Any] | None = group()
+    trainer: TrainerOptions = group()
+    cam: CAMOptions = group()
+    callbacks: dict[str, Any] | None = group()
+    logger: dict[str, Any] | None = group()
+    dataset: DatasetOptions = group()
+
+    @model_validator(mode="after")
+    def _ends(self) -> Self:
+        if self.trainer.max_epochs is None and self.trainer.max_steps is None:
+            raise UserError("trainer.max_epochs=null and trainer.max_steps=null would never end: give one of them")
+        return self
