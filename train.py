@@ -11,16 +11,16 @@ def main(config: DictConfig) -> float:
     # torch takes seconds to import: --help, --cfg and a sweep's own process must not wait for it
     from camexp import launching
 
-    if launching.in_sweep():
+    if launching.in_multirun():
         return launching.run_job()
     with cli.heavy_imports():
         from camexp import data, models, training
 
     options = training.read_options(config)
-    devices = training.accelerator(options.trainer.gpus, options.trainer.cpu_processes)
+    devices = training.select_devices(options.trainer.gpus, options.trainer.cpu_processes)
     if (processes := launching.processes_to_start(devices)) > 1:
-        return launching.train_together(options.run_dir, processes)
-    resumed = training.find_resumed(options)
+        return launching.launch_ddp(options.run_dir, processes)
+    resumed = training.find_resume_point(options)
     if resumed is not None and resumed.accuracy is not None:
         return resumed.accuracy
     training.seed_everything(options.seed, workers=True, verbose=False)

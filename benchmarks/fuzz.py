@@ -29,15 +29,15 @@ from scipy.io import savemat
 
 from camexp import UserError
 from camexp.data import UnreadableImage, read_image
+from camexp.evaluation.box_formats import read_boxes
+from camexp.evaluation.ground_truth import _read_mask
 from camexp.evaluation.heatmaps import read_heatmap
-from camexp.evaluation.truth import read_boxes
-from camexp.evaluation.truthset import _read_mask
-from camexp.models import CAMClassifier, Preprocessing, describe
+from camexp.models import CAMClassifier, Preprocessing, checkpoint_metadata
 from camexp.models.checkpoint import load
 from camexp.models.trunks import build_trunk
 from camexp.models.weights import load_weights
 from camexp.reporting.progress import Progress
-from camexp.training.resume import newest_sound
+from camexp.training.resume import newest_intact
 
 Seeds = list[tuple[str, bytes]]
 NUMBERS = [bytes(4), b"\xff" * 4, b"\x7f\xff\xff\xff", b"\xff\xff\xff\x7f", b"\x00\x00\x00\x80", b"\x80\x00\x00\x00"]
@@ -121,7 +121,13 @@ def checkpoint_seeds() -> Seeds:
     about = {"epoch": 0, "batch": 0, "validated": True, "written": {}, "images": None}
     buffer = io.BytesIO()
     torch.save(
-        {"camexp": describe(model, {"seed": 0}), "camexp_resume": about, "state_dict": state, "global_step": 3}, buffer
+        {
+            "camexp": checkpoint_metadata(model, {"seed": 0}),
+            "camexp_resume": about,
+            "state_dict": state,
+            "global_step": 3,
+        },
+        buffer,
     )
     return [(".ckpt", buffer.getvalue())]
 
@@ -164,7 +170,7 @@ TRUNK = build_trunk("vgg11", 1 / 32)
 
 
 def read_checkpoint_file(path: Path) -> None:
-    newest_sound(path.parent)
+    newest_intact(path.parent)
     load(path, "cpu", "32-true")
 
 

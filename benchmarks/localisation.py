@@ -19,9 +19,9 @@ from camexp import evaluation
 from camexp.data import read_image
 from camexp.evaluation.components import components
 from camexp.evaluation.contours import contours
-from camexp.evaluation.localisation import MaxBoxAcc, best_ious, box_iou
-from camexp.evaluation.masks import PixelPrecision
-from camexp.evaluation.scores import stretched
+from camexp.evaluation.max_box_acc import MaxBoxAcc, best_ious, box_iou
+from camexp.evaluation.pixel_precision import PixelPrecision
+from camexp.evaluation.scores import upsample_and_normalise
 
 CONF = str(Path(__file__).resolve().parents[1] / "conf")
 IOUS = (0.3, 0.5, 0.7)
@@ -72,7 +72,7 @@ def main() -> None:
     for place in places:
         picture = model.preprocess(read_image(images.paths[place]))[None]
         cam = model.explain(picture, [[images.labels[place]]]).maps[0, 0].cpu()
-        maps.append(stretched(cam, (224, 224)).numpy())
+        maps.append(upsample_and_normalise(cam, (224, 224)).numpy())
         found, _ = truth.scaled_boxes(place, (224, 224))
         assert found is not None
         boxes.append(found)

@@ -60,7 +60,7 @@ def fill(store_folder: Path, root: Path, count: int) -> None:
             sizes.append(store.write(name, one))
         report("features stored", number + 1, count)
     digests.save()
-    store.note(len(sizes), sum(sizes))
+    store.record_written(len(sizes), sum(sizes))
 
 
 def report(what: str, done: int, count: int) -> None:

@@ -11,7 +11,7 @@ from camexp.errors import UserError
 Gpus = int | Sequence[int] | None
 
 
-def accelerator(
+def select_devices(
     gpus: Gpus, cpu_processes: int = 1, available: int | None = None, option: str = "trainer.gpus"
 ) -> dict[str, Any]:
     """``accelerator``, ``devices`` and ``strategy`` for Lightning's Trainer.
@@ -26,9 +26,9 @@ def accelerator(
     Raises:
         UserError: more GPUs than there are, or not a number or a list.
 
-    >>> accelerator(None, available=0), accelerator(1, available=4)
+    >>> select_devices(None, available=0), select_devices(1, available=4)
     ({'accelerator': 'cpu', 'devices': 1, 'strategy': 'auto'}, {'accelerator': 'gpu', 'devices': 1, 'strategy': 'auto'})
-    >>> accelerator([0, 2], available=4)
+    >>> select_devices([0, 2], available=4)
     {'accelerator': 'gpu', 'devices': [0, 2], 'strategy': 'ddp'}
     """
     import torch  # here: a sweep's own process, which only counts cores, must not wait for it

@@ -41,13 +41,13 @@ def resolve_label(label: LabelLike, classes: Sequence[str], option: str = "label
     return index
 
 
-def as_typed(label: Any) -> Any:
+def labels_as_text(label: Any) -> Any:
     """Labels from the command line, where ``7`` may be a folder's name as well as a number: whole numbers become
     texts, in lists too, so that :func:`resolve_label` looks for the name first.
 
-    >>> as_typed([7, ["llama", 0]])
+    >>> labels_as_text([7, ["llama", 0]])
     ['7', ['llama', '0']]
     """
     if isinstance(label, (list, tuple)):
-        return [as_typed(one) for one in label]
+        return [labels_as_text(one) for one in label]
     return str(label) if isinstance(label, int) and not isinstance(label, bool) else label

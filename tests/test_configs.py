@@ -14,7 +14,7 @@ from camexp.config.describe import fields_of
 from camexp.config.instantiate import instantiate
 from camexp.config.validation import validated
 from camexp.data import build_images, split_images
-from camexp.devices import accelerator
+from camexp.devices import select_devices
 from camexp.precision import resolve_precision
 from camexp.training.trainer import build_trainer
 from tests.conftest import paint
@@ -79,7 +79,7 @@ def test_every_choice_composes_and_builds(choice, tmp_path, monkeypatch):
         instantiate(options.transform.train | {"size": list(size)}, "transform")
     callbacks = [instantiate(callback, name) for name, callback in options.callbacks.items()]
     loggers = [instantiate(logger, f"logger={name}") for name, logger in options.logger.items()]
-    devices = accelerator(options.trainer.gpus, options.trainer.cpu_processes)
+    devices = select_devices(options.trainer.gpus, options.trainer.cpu_processes)
     trainer = build_trainer(
         options.trainer, devices, resolve_precision(options.precision, "cpu"), 10, callbacks, loggers, tmp_path
     )

@@ -5,7 +5,7 @@ import re
 import pytest
 import torch
 
-from camexp.models import CAMClassifier, Preprocessing, describe
+from camexp.models import CAMClassifier, Preprocessing, checkpoint_metadata
 from tests.conftest import ROOT, TINY, paint
 
 README = (ROOT / "README.md").read_text()
@@ -15,7 +15,7 @@ def test_the_python_example(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     model = CAMClassifier("vgg11", ["duck", "llama"], Preprocessing((64, 64)), width=1 / 16, head={"channels": 8})
     state = {f"classifier.{key}": value for key, value in model.state_dict().items()}
-    torch.save({"camexp": describe(model, {}), "state_dict": state}, "best.ckpt")
+    torch.save({"camexp": checkpoint_metadata(model, {}), "state_dict": state}, "best.ckpt")
     paint(tmp_path / "photo.jpg", (10, 20, 30), (90, 70))
     [example] = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     names = {}

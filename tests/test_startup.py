@@ -14,8 +14,8 @@ import torch
 
 import camexp.models
 from camexp.cli import heavy_imports
-from camexp.models import TRUNKS, CAMClassifier, Preprocessing, build_trunk, describe, load
-from camexp.models.pretrained import names_network
+from camexp.models import TRUNKS, CAMClassifier, Preprocessing, build_trunk, checkpoint_metadata, load
+from camexp.models.pretrained import is_published_name
 from camexp.models.trunks import LIBRARIES
 from tests.conftest import ROOT, paint
 
@@ -66,7 +66,7 @@ def as_script(name: str, *arguments: str) -> str:
 
 def save(model: CAMClassifier, path: Path) -> Path:
     state = {f"classifier.{key}": value for key, value in model.state_dict().items()}
-    torch.save({"camexp": describe(model, {}), "state_dict": state}, path)
+    torch.save({"camexp": checkpoint_metadata(model, {}), "state_dict": state}, path)
     return path
 
 
@@ -117,7 +117,7 @@ def backbone_file(tmp_path, monkeypatch) -> str:
 
 def test_a_known_backbone_does_not_wait_for_the_others(backbone_file):
     build_trunk("vgg11", 1 / 16)
-    assert not names_network("timm") and backbone_file not in sys.modules
+    assert not is_published_name("timm") and backbone_file not in sys.modules
 
 
 @pytest.mark.parametrize("name", ["mine", "ours/vgg13"])
@@ -130,8 +130,8 @@ def test_a_library_in_a_file_of_its_own_names_networks(backbone_file, tmp_path, 
     monkeypatch.chdir(tmp_path)
     Path("runs").mkdir()
     Path("runs", "best.ckpt").touch()
-    assert not names_network("runs/best.ckpt") and backbone_file not in sys.modules
-    assert names_network("ours/vgg13") and not names_network("runs/other.ckpt")
+    assert not is_published_name("runs/best.ckpt") and backbone_file not in sys.modules
+    assert is_published_name("ours/vgg13") and not is_published_name("runs/other.ckpt")
 
 
 def test_loading_draws_no_weights_that_it_would_throw_away(model, tmp_path):

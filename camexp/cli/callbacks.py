@@ -9,8 +9,8 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from camexp.cli.errors import fail, sentence
-from camexp.launching.run_folder import release, settle_run, settle_sweep
+from camexp.cli.errors import error_message, fail
+from camexp.launching.run_folder import prepare_run_folder, prepare_sweep_folder, release
 from camexp.launching.sweep import report
 
 
@@ -25,10 +25,10 @@ class RunFolder(Callback):
         self.option = option
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
-        _or_exit(settle_run, config, self.option)
+        _or_exit(prepare_run_folder, config, self.option)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        _or_exit(settle_sweep, config, self.option)
+        _or_exit(prepare_sweep_folder, config, self.option)
 
     def on_run_end(self, config: DictConfig, **kwargs: Any) -> None:
         release(Path(str(config.hydra.run.dir)))
@@ -45,4 +45,4 @@ def _or_exit(function: Callable[..., None], *arguments: Any) -> None:
     try:
         function(*arguments)
     except Exception as error:
-        fail(sentence(error), error)
+        fail(error_message(error), error)

@@ -14,7 +14,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from camexp.cli.arguments import quote_paths, sweep_arguments
-from camexp.cli.errors import WithoutHydrasLine, fail, sentence
+from camexp.cli.errors import FilteredStderr, error_message, fail
 from camexp.errors import Interrupted
 from camexp.launching.processes import end_with_parent
 from camexp.launching.sweep import SCRIPT, register_plugins
@@ -36,18 +36,18 @@ def run(main: Callable[[], Any]) -> None:
         os.environ.setdefault(SCRIPT, str(Path(sys.argv[0]).resolve()))
         register_plugins()
         OmegaConf.register_new_resolver("camexp.options", _help_table, replace=True)
-        with contextlib.redirect_stderr(WithoutHydrasLine(sys.stderr)):  # type: ignore[type-var]
+        with contextlib.redirect_stderr(FilteredStderr(sys.stderr)):  # type: ignore[type-var]
             main()
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         sys.exit(130)
     except Interrupted as stop:
-        log.info(sentence(stop))
+        log.info(error_message(stop))
         sys.exit(128 + stop.signum)
     except Exception as error:
         if debug:
             raise
-        fail(sentence(error), error)
+        fail(error_message(error), error)
 
 
 def _help_table(script: str) -> str:

@@ -14,7 +14,7 @@ from camexp.reporting.console import ConsoleHandler
 log = logging.getLogger(__name__)
 
 
-class WithoutHydrasLine:
+class FilteredStderr:
     """Stderr, less the line in which Hydra repeats the command before an error of ours."""
 
     def __init__(self, stream: TextIO):
@@ -36,10 +36,10 @@ def fail(message: str, error: BaseException) -> NoReturn:
     sys.exit(1)
 
 
-def sentence(error: BaseException) -> str:
+def error_message(error: BaseException) -> str:
     """What went wrong, on one line.
 
-    >>> sentence(UserError("seed=x is not a number: expected a whole number"))
+    >>> error_message(UserError("seed=x is not a number: expected a whole number"))
     'seed=x is not a number: expected a whole number'
     """
     text = str(error)
@@ -54,7 +54,7 @@ def sentence(error: BaseException) -> str:
     if module in ("hydra", "omegaconf"):
         cause = error.__cause__
         if isinstance(cause, UserError):
-            return sentence(cause)
+            return error_message(cause)
         if match := re.search(r"Could not override '([^']+)'", text):
             return f"{match[1]} is not an option: {nearest(match[1], known_options())}"
         if match := re.search(

@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     code = 0
     for store in [by_key[name] for name in asked.keys] or found:
-        _, size = store.noted()
+        _, size = store.recorded_size()
         if store.remove():
             print(f"removed {store.folder} ({size / 1e6:.1f} MB)")
         else:
@@ -46,7 +46,7 @@ def _list(found: list[FeatureStore], folder: Path) -> int:
     print(f"{'store':20}  {'images':>8}  {'MB':>10}  {'last used':16}  of")
     total = 0
     for store in found:
-        count, size = store.noted()
+        count, size = store.recorded_size()
         total += size
         used = time.strftime("%Y-%m-%d %H:%M", time.localtime(store.last_used()))
         print(f"{store.folder.name:20}  {count:8}  {size / 1e6:10.1f}  {used}  {_describe(store)}")

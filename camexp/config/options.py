@@ -60,8 +60,8 @@ def _sentence(error: ValidationError, options: type[Options], name: str) -> str:
     details = error.errors(include_url=False)
     # Each kind of value that an option can have has its own complaint: the one furthest inside says most.
     first = field_at(options, details[0]["loc"])[0]
-    places = [field_at(options, one["loc"]) for one in details]
-    keys, field = max((one for one in places if one[0][: len(first)] == first), key=lambda place: len(place[0]))
+    found = [field_at(options, one["loc"]) for one in details]
+    keys, field = max((one for one in found if one[0][: len(first)] == first), key=lambda one: len(one[0]))
     option = ".".join(filter(None, [name, *keys]))
     same = [one for one in details if field_at(options, one["loc"])[0] == keys]
     detail = next((one for one in same if one["type"] == "value_error"), same[0])

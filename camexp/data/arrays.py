@@ -35,11 +35,11 @@ class IntArray(Sequence[int]):
         return len(self.values)
 
     @overload
-    def __getitem__(self, place: int) -> int: ...
+    def __getitem__(self, index: int) -> int: ...
     @overload
-    def __getitem__(self, place: slice) -> IntArray: ...
-    def __getitem__(self, place: int | slice) -> int | IntArray:
-        return IntArray(self.values[place]) if isinstance(place, slice) else int(self.values[place])
+    def __getitem__(self, index: slice) -> IntArray: ...
+    def __getitem__(self, index: int | slice) -> int | IntArray:
+        return IntArray(self.values[index]) if isinstance(index, slice) else int(self.values[index])
 
     def __iter__(self) -> Iterator[int]:
         return iter(self.values.tolist())
@@ -105,25 +105,25 @@ class PathArray(Sequence[Path]):
         return len(self.ends)
 
     @overload
-    def __getitem__(self, place: int) -> Path: ...
+    def __getitem__(self, index: int) -> Path: ...
     @overload
-    def __getitem__(self, place: slice) -> PathArray: ...
-    def __getitem__(self, place: int | slice) -> Path | PathArray:
-        if isinstance(place, slice):
-            return self.take(range(*place.indices(len(self))))
-        return Path(os.fsdecode(self.encoded(place)))
+    def __getitem__(self, index: slice) -> PathArray: ...
+    def __getitem__(self, index: int | slice) -> Path | PathArray:
+        if isinstance(index, slice):
+            return self.take(range(*index.indices(len(self))))
+        return Path(os.fsdecode(self.encoded(index)))
 
     def __iter__(self) -> Iterator[Path]:
         return (Path(os.fsdecode(one)) for one in self.iter_encoded())
 
-    def encoded(self, place: int) -> bytes:
+    def encoded(self, index: int) -> bytes:
         """The bytes of one path.
 
         Raises:
-            IndexError: there is no such place.
+            IndexError: there is no such index.
         """
-        place = range(len(self))[place]
-        return self.joined[self.ends[place - 1] if place else 0 : self.ends[place]]
+        index = range(len(self))[index]
+        return self.joined[self.ends[index - 1] if index else 0 : self.ends[index]]
 
     def iter_encoded(self) -> Iterator[bytes]:
         """The bytes of each path in turn."""
@@ -133,25 +133,25 @@ class PathArray(Sequence[Path]):
                 yield self.joined[start:end]
                 start = end
 
-    def take(self, places: Sequence[int]) -> PathArray:
-        """The paths at those places, in that order."""
-        return PathArray.of_bytes(self.encoded(int(place)) for place in places)
+    def take(self, indices: Sequence[int]) -> PathArray:
+        """The paths at those indices, in that order."""
+        return PathArray.of_bytes(self.encoded(int(index)) for index in indices)
 
     def named(self, name: str) -> list[int]:
-        """The places of the paths whose last part is ``name``.
+        """The indices of the paths whose last part is ``name``.
 
         >>> PathArray.of([Path("a/1.png"), Path("a/11.png"), Path("b/1.png")]).named("1.png")
         [0, 2]
         """
         wanted = os.fsencode(name)
-        places = []
+        indices = []
         at = self.joined.find(wanted)
         while at >= 0:
-            place = int(np.searchsorted(self.ends, at + len(wanted)))
-            if self[place].name == name and self.ends[place] == at + len(wanted):
-                places.append(place)
+            index = int(np.searchsorted(self.ends, at + len(wanted)))
+            if self[index].name == name and self.ends[index] == at + len(wanted):
+                indices.append(index)
             at = self.joined.find(wanted, at + 1)
-        return places
+        return indices
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, PathArray):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from camexp.config import DatasetOptions
 from camexp.config.instantiate import instantiate
-from camexp.data.decodable import find_undecodable, without
+from camexp.data.check import drop_undecodable, find_undecodable
 from camexp.data.imageset import ImageSet
 from camexp.files import write_csv
 
@@ -23,7 +23,7 @@ def build_images(dataset: DatasetOptions, run_folder: str | None = None) -> Imag
     """
     images: ImageSet = instantiate(dataset.extra, "dataset")
     if dataset.classes is not None:
-        images = images.only(dataset.classes)
+        images = images.select_classes(dataset.classes)
     images.require_classes()
     left_out = f", {images.left_out} other files left out" if images.left_out else ""
     log.info(f"{len(images)} images of {len(images.classes)} classes in {images.root}{left_out}")
@@ -35,5 +35,5 @@ def build_images(dataset: DatasetOptions, run_folder: str | None = None) -> Imag
                 write_csv(Path(run_folder, "skipped.csv"), ("path", "reason"), skipped)
                 where = f", listed in {Path(run_folder, 'skipped.csv')}"
             log.info(f"skipped {len(skipped)} file{'s' * (len(skipped) > 1)} that cannot be decoded{where}")
-        images = without(images, skipped, dataset.max_skipped)
+        images = drop_undecodable(images, skipped, dataset.max_skipped)
     return images

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from camexp.data.download import download_archive
-from camexp.data.imagefolder import by_ending, class_folders, existing_folder, gather, wanted_endings
+from camexp.data.imagefolder import class_folders, collect_images, has_extension, require_folder, resolve_extensions
 from camexp.data.imageset import ImageSet
 from camexp.errors import UserError
 
@@ -38,16 +38,16 @@ def find_caltech256(
     name = "256_ObjectCategories"
     if download:
         download_archive(_given(root), name, url, md5)
-    folder = _inside(existing_folder(root), name)
+    folder = _inside(require_folder(root), name)
     folders = [entry for entry in class_folders(folder) if re.fullmatch(r"\d{3}\..+", entry.name)]
-    endings = wanted_endings(extensions)
+    endings = resolve_extensions(extensions)
 
-    of_class, has_ending = set(map(str, folders)), by_ending(endings)
+    of_class, has_ending = set(map(str, folders)), has_extension(endings)
 
     def is_image(place: str, name: str) -> bool:
         return place in of_class and has_ending(place, name) and re.match(r"\d{3}_\d{4}", name) is not None
 
-    return gather(folder, folders, lambda directory: directory.split(".", 1)[1], is_image)
+    return collect_images(folder, folders, lambda directory: directory.split(".", 1)[1], is_image)
 
 
 def find_caltech101(root: str | None, extensions: Sequence[str] | None = None) -> ImageSet:
@@ -57,10 +57,10 @@ def find_caltech101(root: str | None, extensions: Sequence[str] | None = None) -
         root: the folder that holds or is ``101_ObjectCategories`` (the archive's ``caltech-101`` will do).
         extensions: see :func:`camexp.data.imagefolder.find_imagefolder`.
     """
-    folder = _inside(existing_folder(root), "101_ObjectCategories")
+    folder = _inside(require_folder(root), "101_ObjectCategories")
     folders = [entry for entry in class_folders(folder) if entry.name != "BACKGROUND_Google"]
-    endings = wanted_endings(extensions)
-    return gather(folder, folders, str, by_ending(endings))
+    endings = resolve_extensions(extensions)
+    return collect_images(folder, folders, str, has_extension(endings))
 
 
 def _given(root: str | None) -> Path:

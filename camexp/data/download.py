@@ -11,9 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from camexp.data.exclusive import exclusive
 from camexp.errors import UserError
-from camexp.files import lock
+from camexp.locks import exclusive, lock_file
 
 WORKPLACE = ".download-"  # how the folder of a process that downloads is called
 LOCK = "lock"
@@ -77,14 +76,14 @@ def _workplace(root: Path) -> Iterator[Path]:
         contextlib.ExitStack() as held,
     ):
         with contextlib.suppress(OSError):  # a file system without locks
-            held.enter_context(lock(Path(folder, LOCK), shared=False))
+            held.enter_context(lock_file(Path(folder, LOCK), shared=False))
         yield Path(folder)
 
 
 def _remove_abandoned(root: Path) -> None:
     """What killed processes have left, up to the size of the archive."""
     for folder in root.glob(f"{WORKPLACE}*"):
-        with contextlib.suppress(OSError), lock(folder / LOCK, shared=False):
+        with contextlib.suppress(OSError), lock_file(folder / LOCK, shared=False):
             shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -24,12 +24,12 @@ def find_imagefolder(root: str | None, extensions: Sequence[str] | None = None) 
     Raises:
         UserError: no such folder, or no image in it.
     """
-    folder = existing_folder(root)
-    endings = wanted_endings(extensions)
-    return gather(folder, class_folders(folder), str, by_ending(endings))
+    folder = require_folder(root)
+    endings = resolve_extensions(extensions)
+    return collect_images(folder, class_folders(folder), str, has_extension(endings))
 
 
-def existing_folder(root: str | None) -> Path:
+def require_folder(root: str | None) -> Path:
     """``dataset.root`` as a path, met at the door."""
     if not root:
         raise UserError("dataset.root is not given: add dataset.root=DIR, a folder with one sub-folder a class")
@@ -40,7 +40,7 @@ def existing_folder(root: str | None) -> Path:
     return folder
 
 
-def wanted_endings(extensions: Sequence[str] | None) -> frozenset[str]:
+def resolve_extensions(extensions: Sequence[str] | None) -> frozenset[str]:
     """``dataset.extensions`` in lower case with a dot."""
     if extensions is None:
         return image_extensions()
@@ -53,10 +53,10 @@ def wanted_endings(extensions: Sequence[str] | None) -> frozenset[str]:
     return endings
 
 
-def by_ending(endings: frozenset[str]) -> Callable[[str, str], bool]:
+def has_extension(endings: frozenset[str]) -> Callable[[str, str], bool]:
     """Whether the file of a folder and a name has one of these endings.
 
-    >>> by_ending(frozenset({".png"}))("duck", "1.PNG")
+    >>> has_extension(frozenset({".png"}))("duck", "1.PNG")
     True
     """
     return lambda folder, name: os.path.splitext(name)[1].lower() in endings
@@ -67,7 +67,7 @@ def class_folders(folder: Path) -> list[Path]:
     return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
 
 
-def gather(
+def collect_images(
     root: Path,
     folders: Sequence[Path],
     class_name: Callable[[str], str],

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from camexp.data.arrays import IntArray, PathArray
 from camexp.errors import UserError
-from camexp.labels import as_typed, resolve_label
+from camexp.labels import labels_as_text, resolve_label
 
 
 @dataclass(frozen=True)
@@ -50,15 +50,15 @@ class ImageSet:
         """``paths``, for who wants their bytes."""
         return PathArray.of(self.paths)
 
-    def count(self, places: Sequence[int] | None = None) -> list[int]:
-        """How many images each class has, of all or of those at some places."""
+    def count(self, indices: Sequence[int] | None = None) -> list[int]:
+        """How many images each class has, of all or of those at some indices."""
         labels = np.asarray(self.labels)
-        chosen = labels if places is None else labels[np.asarray(places, dtype=np.int64)]
+        chosen = labels if indices is None else labels[np.asarray(indices, dtype=np.int64)]
         counts: list[int] = np.bincount(chosen, minlength=len(self.classes)).tolist()
         return counts
 
     def find(self, path: Path) -> int | None:
-        """The place of a file, whichever way its folder is written; ``None`` if it is none of these images.
+        """The index of a file, whichever way its folder is written; ``None`` if it is none of these images.
 
         Only files of the same name are looked at: to resolve the links of a million paths takes half a minute.
 
@@ -66,10 +66,10 @@ class ImageSet:
         0
         """
         names = dict.fromkeys((path.name, path.resolve().name))
-        places = [place for name in names for place in self.path_array.named(name)]
-        return next((place for place in places if self.paths[place].resolve() == path.resolve()), None)
+        indices = [index for name in names for index in self.path_array.named(name)]
+        return next((index for index in indices if self.paths[index].resolve() == path.resolve()), None)
 
-    def only(self, wanted: int | Sequence[str | int]) -> ImageSet:
+    def select_classes(self, wanted: int | Sequence[str | int]) -> ImageSet:
         """The data set limited to some classes, renumbered in their own order.
 
         Args:
@@ -88,7 +88,7 @@ class ImageSet:
         else:
             if isinstance(wanted, str):
                 wanted = [wanted]
-            chosen = sorted(resolve_label(label, self.classes, "dataset.classes") for label in as_typed(wanted))
+            chosen = sorted(resolve_label(label, self.classes, "dataset.classes") for label in labels_as_text(wanted))
             if len(set(chosen)) != len(chosen) or len(chosen) < 2:
                 raise UserError(f"dataset.classes={list(wanted)} must name at least two classes, each once")
         new = np.full(len(self.classes), -1)
@@ -119,6 +119,6 @@ class ImageSet:
             )
 
     def take(self, indices: Sequence[int]) -> ImageSet:
-        """The images at those places, with all the classes."""
+        """The images at those indices, with all the classes."""
         labels = np.asarray(self.labels)[np.asarray(indices, dtype=np.int64)]
         return replace(self, paths=self.path_array.take(indices), labels=IntArray(labels))

@@ -20,7 +20,7 @@ _STAMPS = struct.Struct("<qqq")
 Records = NDArray[np.uint8]
 
 
-def memory_of(root: Path, kind: str) -> Path:
+def cache_path(root: Path, kind: str) -> Path:
     """Where in the user's cache folder something of the files below ``root`` is remembered."""
     cache = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
     name = hashlib.sha256(os.fsencode(root.absolute())).hexdigest()[:24]
@@ -135,8 +135,8 @@ class SortedRecords:
 
     def get(self, key: bytes) -> bytes | None:
         """What a record holds after its key."""
-        place = int(self.heads.searchsorted(np.uint64(int.from_bytes(key[:8], "little"))))
-        if place == len(self) or (record := self.records[place].tobytes())[:KEY_BYTES] != key:
+        index = int(self.heads.searchsorted(np.uint64(int.from_bytes(key[:8], "little"))))
+        if index == len(self) or (record := self.records[index].tobytes())[:KEY_BYTES] != key:
             return None
         return record[KEY_BYTES:]
 
@@ -144,8 +144,8 @@ class SortedRecords:
         """Which of ``(N, KEY_BYTES)`` keys there are, ``(N,)``."""
         if not len(self):
             return np.zeros(len(keys), bool)
-        places = np.minimum(self.heads.searchsorted(_halves(keys, 0)), len(self) - 1)
-        found: NDArray[np.bool_] = (self.records[places, :KEY_BYTES] == keys).all(1)
+        indices = np.minimum(self.heads.searchsorted(_halves(keys, 0)), len(self) - 1)
+        found: NDArray[np.bool_] = (self.records[indices, :KEY_BYTES] == keys).all(1)
         return found
 
     def with_more(self, records: Records) -> SortedRecords:

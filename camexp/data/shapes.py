@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from camexp.data.drawing import OBJECTS, draw_picture
-from camexp.data.imagefolder import by_ending, class_folders, gather
+from camexp.data.imagefolder import class_folders, collect_images, has_extension
 from camexp.data.imageset import ImageSet
 from camexp.errors import UserError
 from camexp.files import write_csv
@@ -40,7 +40,9 @@ def find_shapes(root: str = "outputs/data/shapes", per_class: int = 260, size: i
             _write(folder, per_class, size, seed)
         except OSError as error:
             raise UserError(f"dataset.root={root} cannot be written ({error}): give dataset.root=DIR") from error
-    images = gather(folder / "images", class_folders(folder / "images"), str, by_ending(frozenset({".jpg"})))
+    images = collect_images(
+        folder / "images", class_folders(folder / "images"), str, has_extension(frozenset({".jpg"}))
+    )
     return ImageSet(folder / "images", images.classes, images.paths, images.labels, images.left_out, read_mask)
 
 

@@ -50,19 +50,19 @@ def split_images(images: ImageSet, options: SplitOptions, seed: int) -> Split:
     counts = images.count()
     by_class = np.split(np.argsort(images.labels, kind="stable"), np.cumsum(counts)[:-1])
     train, val = [], []
-    for label, (name, places) in enumerate(zip(images.classes, by_class, strict=True)):
+    for label, (name, indices) in enumerate(zip(images.classes, by_class, strict=True)):
         smallest = 2 if per_class is None else per_class + 1
-        if len(places) < smallest:
+        if len(indices) < smallest:
             option = "split.val_fraction" if per_class is None else f"split.train_per_class={per_class}"
             raise UserError(
-                f"{option}: the class {name} has {len(places)} image{'s' * (len(places) != 1)}, "
+                f"{option}: the class {name} has {len(indices)} image{'s' * (len(indices) != 1)}, "
                 f"at least {smallest} are needed: take a smaller number, split=all, or leave the class out"
             )
-        places = np.random.default_rng([seed, label]).permutation(places)
-        held_out = len(places) - per_class if per_class is not None else round(len(places) * (fraction or 0))
-        held_out = min(max(held_out, 1), len(places) - 1)
-        val.append(places[:held_out])
-        train.append(places[held_out:])
+        indices = np.random.default_rng([seed, label]).permutation(indices)
+        held_out = len(indices) - per_class if per_class is not None else round(len(indices) * (fraction or 0))
+        held_out = min(max(held_out, 1), len(indices) - 1)
+        val.append(indices[:held_out])
+        train.append(indices[held_out:])
     return Split(IntArray(np.sort(np.concatenate(train))), IntArray(np.sort(np.concatenate(val))))
 
 

@@ -1,12 +1,12 @@
 """Measuring maps: localisation, faithfulness, and what ``evaluate.py`` does."""
 
 from camexp.evaluation.components import Components, components
-from camexp.evaluation.localisation import MaxBoxAcc, best_ious, box_iou
-from camexp.evaluation.masks import PixelPrecision
-from camexp.evaluation.measure import evaluate
-from camexp.evaluation.pointing import PointingGame, peaks_inside
+from camexp.evaluation.inputs import find_images, find_truth, load_model, read_options
+from camexp.evaluation.max_box_acc import MaxBoxAcc, best_ious, box_iou
+from camexp.evaluation.pixel_precision import PixelPrecision
+from camexp.evaluation.pointing_game import PointingGame, peaks_inside
 from camexp.evaluation.report import report
-from camexp.evaluation.run import find_images, find_truth, load_model, read_options
+from camexp.evaluation.run import evaluate
 
 __all__ = [
     "Components", "MaxBoxAcc", "PixelPrecision", "PointingGame", "best_ious", "box_iou", "components", "evaluate",

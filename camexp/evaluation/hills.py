@@ -30,8 +30,8 @@ def find_hills(heights: NDArray[np.int32]) -> tuple[NDArray[np.signedinteger], i
     framed = np.full((height + 2, stride), -1, np.int64)  # a border, lower than all
     framed[1:-1, 1:-1] = heights
     row, column = np.divmod(peaks, width)
-    places = (row + 1) * stride + column + 1 + _AROUND @ np.array([[stride], [1]])
-    highest = places[(framed.take(places) * framed.size + places).argmax(0), np.arange(len(peaks))]
+    indices = (row + 1) * stride + column + 1 + _AROUND @ np.array([[stride], [1]])
+    highest = indices[(framed.take(indices) * framed.size + indices).argmax(0), np.arange(len(peaks))]
     ascent = np.searchsorted(slopes, (highest // stride - 1) * width + highest % stride - 1, side="right") - 1
     tops = np.flatnonzero(ascent == np.arange(len(peaks)))
     while not np.array_equal(further := ascent.take(ascent), ascent):  # each round doubles the ascent

@@ -39,19 +39,19 @@ def read_matlab(path: Path) -> dict[str, NDArray[np.number]]:
     if len(content) < 136 or order is None:
         raise ValueError("no MATLAB 5 file (save it with -v7; -v7.3 is another format)")
     found: dict[str, NDArray[np.number]] = {}
-    place = 128
-    while place + 8 <= len(content):
-        kind, length = struct.unpack_from(f"{order}II", content, place)
-        if length > len(content) - place - 8:
+    offset = 128
+    while offset + 8 <= len(content):
+        kind, length = struct.unpack_from(f"{order}II", content, offset)
+        if length > len(content) - offset - 8:
             raise ValueError("it is cut short")
-        element = content[place + 8 : place + 8 + length]
+        element = content[offset + 8 : offset + 8 + length]
         if kind == _COMPRESSED:
             kind, element = _unfold(element, order)
         else:
             length += -length % 8
         if kind == _MATRIX and (variable := _variable(element, order)) is not None:
             found[variable[0]] = variable[1]
-        place += 8 + length
+        offset += 8 + length
     return found
 
 
@@ -69,18 +69,18 @@ def _unfold(element: bytes, order: str) -> tuple[int, bytes]:
 
 def _variable(matrix: bytes, order: str) -> tuple[str, NDArray[np.number]] | None:
     """Name and values of a matrix; ``None`` for one that is not real and numeric."""
-    place, parts = 0, []
+    offset, parts = 0, []
     for _ in range(4):  # flags, dimensions, name, values
-        if place + 8 > len(matrix):
+        if offset + 8 > len(matrix):
             return None  # an empty matrix
-        kind, length = struct.unpack_from(f"{order}II", matrix, place)
-        begin, step = place + 8, 8
+        kind, length = struct.unpack_from(f"{order}II", matrix, offset)
+        begin, step = offset + 8, 8
         if kind >> 16:  # at most four bytes stand in the tag itself
-            kind, length, begin, step = kind & 0xFFFF, kind >> 16, place + 4, 4
+            kind, length, begin, step = kind & 0xFFFF, kind >> 16, offset + 4, 4
         if length > (4 if step == 4 else len(matrix) - begin):
             raise ValueError("a variable is cut short")
         parts.append((kind, matrix[begin : begin + length]))
-        place = place + 8 if step == 4 else begin + length + -length % 8
+        offset = offset + 8 if step == 4 else begin + length + -length % 8
     (_, flags), (_, sides), (_, name), (kind, values) = parts
     if len(flags) < 4 or len(sides) % 4:
         raise ValueError("a variable's header is damaged")

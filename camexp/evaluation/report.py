@@ -14,11 +14,11 @@ from PIL import Image, ImageDraw
 from camexp.cam.colour import overlay
 from camexp.cam.maps import upsample
 from camexp.config import EvaluateOptions
-from camexp.evaluation.measure import Outcome
+from camexp.evaluation.run import Outcome
 from camexp.evaluation.scores import Scores
-from camexp.files import replacing, save_png, write_csv, write_json
+from camexp.files import atomic_write, save_png, write_csv, write_json
 from camexp.images import read_image
-from camexp.reporting.figures import captioned, grid, scaled
+from camexp.reporting.figures import add_caption, grid, resize_longer_side
 
 log = logging.getLogger(__name__)
 
@@ -122,7 +122,7 @@ def _write_images(folder: Path, outcome: Outcome, boxes: Mapping[str, list[Any]]
         for item, found in zip(scores.items, boxes[name], strict=True):
             box, iou = found if found is not None else ((None,) * 4, None)
             rows.append(
-                (images.paths[item.place], name, classes[images.labels[item.place]], classes[item.predicted],
+                (images.paths[item.index], name, classes[images.labels[item.index]], classes[item.predicted],
                  f"{item.probability:.6f}", *box, None if iou is None else f"{iou:.4f}",
                  None if iou is None else f"{item.paper_iou:.4f}", *item.size)
             )  # fmt: skip
@@ -164,7 +164,7 @@ def _write_curves(path: Path, scores: Mapping[str, Scores]) -> None:
         axis.set(xlabel="recall of pixels, %", ylabel="precision of pixels, %", ylim=(0, 101), xlim=(0, 101))
         axis.legend(fontsize=8)
         axis.grid(alpha=0.3)
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         figure.savefig(temporary)
 
 
@@ -187,8 +187,8 @@ def _write_sheets(
 
 
 def _tile(outcome: Outcome, item: Any, box: Any, iou: float, options: EvaluateOptions) -> Image.Image:
-    path = outcome.images.paths[item.place]
-    small = scaled(read_image(path), options.sheet.tile)
+    path = outcome.images.paths[item.index]
+    small = resize_longer_side(read_image(path), options.sheet.tile)
     heat = upsample(torch.from_numpy(item.maps()[:1])[None], (small.height, small.width))[0, 0].numpy()
     picture = Image.fromarray(overlay(np.asarray(small), heat, options.colormap, options.alpha))
     draw = ImageDraw.Draw(picture)
@@ -197,6 +197,6 @@ def _tile(outcome: Outcome, item: Any, box: Any, iou: float, options: EvaluateOp
     for corners, colour in [*((one, TRUE) for one in item.boxes), (box, FOUND)]:
         x0, y0, x1, y1 = np.add(corners, [0, 0, 1, 1]) * scale
         draw.rectangle((x0, y0, max(x0, x1 - 1), max(y0, y1 - 1)), outline=colour, width=2)
-    return captioned(
-        picture, [f"{outcome.images.classes[outcome.images.labels[item.place]]}/{path.stem}", f"IoU {iou:.2f}"], size=12
+    return add_caption(
+        picture, [f"{outcome.images.classes[outcome.images.labels[item.index]]}/{path.stem}", f"IoU {iou:.2f}"], size=12
     )

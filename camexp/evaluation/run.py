@@ -1,131 +1,193 @@
-"""From a checkpoint, images and truth to figures: what ``evaluate.py`` does."""
+"""Run methods over images and score their maps."""
 
 from __future__ import annotations
 
-import csv
-import json
 import logging
+import time
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-from omegaconf import DictConfig
+import numpy as np
+import torch
+from lightning_fabric.utilities import move_data_to_device
+from torch.utils.data import DataLoader
 
-from camexp.config import EvaluateOptions, SplitOptions
-from camexp.config.validation import validated
-from camexp.data import ImageSet, build_images, split_images
-from camexp.errors import UserError, reason
-from camexp.evaluation.recorded import recorded_dataset
-from camexp.evaluation.truthset import Truth, load_truth, own_truth
-from camexp.methods import Method, build_method
-from camexp.models import CAMClassifier
-from camexp.models.checkpoint import read_config
-from camexp.prediction import load_model as load_frozen
-from camexp.run_files import SPLITS
+from camexp.bounded_executor import BoundedExecutor
+from camexp.config import EvaluateOptions
+from camexp.data import ImageSet
+from camexp.devices import default_workers
+from camexp.errors import UserError
+from camexp.evaluation.faithfulness import confidence_change, insertion_deletion
+from camexp.evaluation.ground_truth import GroundTruth
+from camexp.evaluation.heatmaps import read_heatmap
+from camexp.evaluation.inputs import build_methods, read_thresholds, trained_on
+from camexp.evaluation.scores import ScoredImage, Scores, paper_iou, upsample_and_normalise
+from camexp.evaluation.spooled_maps import Maps
+from camexp.features import open_cache
+from camexp.features.batches import Batch, LabelledImages, collate
+from camexp.methods import Method, is_cam
+from camexp.models import CAMClassifier, CAMResult
+from camexp.reporting.progress import Progress
 
 log = logging.getLogger(__name__)
 
 
-def read_options(config: DictConfig) -> EvaluateOptions:
-    """The composed configuration, validated."""
-    options = validated(config, EvaluateOptions)
-    build_methods(options)
-    read_thresholds(options)
-    return options
+@dataclass
+class Outcome:
+    """What came of an evaluation.
 
-
-def build_methods(options: EvaluateOptions) -> dict[str, Method]:
-    """The methods to compare, by name."""
-    if options.heatmaps is not None:
-        return {}
-    names = options.cams or [options.cam.method]
-    return {name: build_method(options.cam.model_copy(update={"method": name})) for name in names}
-
-
-def read_thresholds(options: EvaluateOptions) -> dict[str, dict[str, float]]:
-    """The best thresholds of an earlier evaluation, by method.
-
-    Raises:
-        UserError: no evaluation there, or one without boxes.
+    Attributes:
+        scores: of each method.
+        thresholds: of each method, chosen elsewhere; empty where each method's best on these images is taken.
+        trained_on: how many of the images the network was trained on.
     """
-    source = options.threshold.source
-    if source is None:
-        return {}
-    path = Path(str(source)).expanduser() / "metrics.json"
-    try:
-        methods = json.loads(path.read_text(encoding="utf-8"))["methods"]
-        return {
-            name: {"MaxBoxAcc": float(one["best_threshold"]), "MaxBoxAccV2": float(one["best_threshold_v2"])}
-            for name, one in methods.items()
-        }
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"threshold.from={source} holds no evaluation with boxes ({error}): give the output folder of one"
-        ) from error
+
+    images: ImageSet
+    scores: dict[str, Scores]
+    folder: Path
+    thresholds: dict[str, dict[str, float]] = field(default_factory=dict)
+    trained_on: int = 0
 
 
-def load_model(options: EvaluateOptions) -> tuple[CAMClassifier | None, dict[str, Any]]:
-    """The network on its device, and the configuration it was trained with."""
-    if options.ckpt is None:
-        return None, {}
-    return load_frozen(options), read_config(Path(str(options.ckpt)).expanduser())
+def evaluate(model: CAMClassifier | None, images: ImageSet, truth: GroundTruth, options: EvaluateOptions) -> Outcome:
+    """Run every method over the images and score its maps; the scoring runs in a thread beside the network."""
+    methods = build_methods(options)
+    names = list(methods) or ["heatmaps"]
+    scores = {name: Scores(images.classes, options.components_by == "contours") for name in names}
+    outcome = Outcome(images, scores, Path(options.output), read_thresholds(options), trained_on(options, images))
+    if outcome.thresholds and (missing := [name for name in names if name not in outcome.thresholds]):
+        raise UserError(f"threshold.from={options.threshold.source} has no figures of {missing[0]}")
+    if outcome.trained_on:
+        log.warning(f"the network was trained on {outcome.trained_on} of these {len(images)} images")
+    chosen = np.random.default_rng(0).permutation(len(images))[: options.faithfulness.images]
+    faithful = set(chosen.tolist()) if model is not None else set()
+    with (
+        Progress("evaluating", total=len(images), unit="images") as progress,
+        BoundedExecutor(_score, max_waiting=4, threads=1) as scoring,
+    ):
+        if model is None:
+            for index in range(len(images)):
+                scoring.submit(
+                    outcome, truth, options, "heatmaps", [index], _heatmap(options, images, index)[None], None
+                )
+                progress.advance(1)
+        else:
+            _run(model, methods, outcome, truth, options, faithful, scoring, progress)
+        scoring.finish()
+    return outcome
 
 
-def find_images(options: EvaluateOptions, model: CAMClassifier | None, trained: Mapping[str, Any]) -> ImageSet:
-    """The images to measure on, with the network's labels."""
-    own = options.dataset is None
-    if own and "dataset" not in trained:
-        raise UserError("dataset is not given, and the checkpoint does not say what it was trained on: add dataset=…")
-    images = build_images(options.dataset or recorded_dataset(trained["dataset"]))
-    part = options.part or ("val" if own else "all")
-    if part != "all":
-        if "split" not in trained:
-            raise UserError(f"part={part} needs a checkpoint that knows its split: take part=all")
-        try:
-            split = split_images(images, SplitOptions.read(trained["split"], "split"), trained["seed"])
-        except (KeyError, TypeError) as error:
-            raise UserError(f"ckpt: its split cannot be read ({reason(error)}): take part=all") from error
-        images = images.take(getattr(split, part))
-    log.info(f"measuring on {len(images)} images (part={part})")
-    return images if model is None else relabelled(images, model)
+def _run(
+    model: CAMClassifier, methods: Mapping[str, Method], outcome: Outcome, truth: GroundTruth, options: EvaluateOptions,
+    faithful: set[int], scoring: BoundedExecutor, progress: Progress,
+) -> None:  # fmt: skip
+    images = outcome.images
+    features_do = all(is_cam(method) for method in methods.values()) and not faithful
+    cache = open_cache(options.features, model, None, model.device.type) if features_do else None
+    workers = options.num_workers
+    loader = DataLoader(
+        LabelledImages(images, range(len(images)), model.preprocessing, store=cache.store if cache else None),
+        batch_size=options.batch_size,
+        num_workers=min(default_workers() if workers is None else workers, len(images) // 8),
+        collate_fn=collate,
+    )
+    batch: Batch
+    for batch in loader:
+        indices, labels = batch.indices.tolist(), batch.labels.to(model.device)
+        wanted = labels[:, None] if options.label == "true" else options.label
+        start = time.perf_counter()
+        with torch.no_grad():
+            if cache is None:
+                features = model.trunk_features(batch.images)
+            else:
+                features = cache.trunk_features(move_data_to_device(batch, model.device), model)
+        plain_result = model.explain_features(features, wanted)
+        plain_result.logits.cpu()
+        plain_seconds = time.perf_counter() - start
+        sub = [number for number, index in enumerate(indices) if index in truth or index in faithful]
+        if not methods:
+            for number, index in enumerate(indices):
+                one = plain_result.logits[number : number + 1]
+                scoring.submit(
+                    outcome, truth, options, "heatmaps", [index], _heatmap(options, images, index)[None], one
+                )
+        for name, method in methods.items():
+            start = time.perf_counter()
+            result, spent = plain_result, plain_seconds
+            if not is_cam(method) and sub:
+                some = method(model, batch.images[sub], labels[sub][:, None] if options.label == "true" else wanted)
+                some.maps.cpu()
+                spent = (time.perf_counter() - start) * len(indices) / len(sub)
+                result = _spread(some, sub, plain_result)
+            outcome.scores[name].seconds += spent
+            maps = result.maps.float().cpu().numpy()
+            scoring.submit(outcome, truth, options, name, indices, maps, result.logits)
+            if measured := [number for number in sub if indices[number] in faithful]:
+                _measure_faithfulness(
+                    model,
+                    outcome.scores[name],
+                    batch.images[measured],
+                    maps[measured, 0],
+                    result.labels[measured, 0],
+                    options.faithfulness.steps,
+                )
+        progress.advance(len(indices))
 
 
-def relabelled(images: ImageSet, model: CAMClassifier) -> ImageSet:
-    """The images with the labels that the network has for their classes' names.
-
-    Raises:
-        UserError: a class that the network does not know.
-    """
-    known = {name: label for label, name in enumerate(model.classes)}
-    unknown = [name for name in images.classes if name not in known]
-    if unknown:
-        raise UserError(
-            f"dataset.root={images.root} has the class {unknown[0]}, which the checkpoint does not know: "
-            "leave it out with dataset.classes=[…]"
-        )
-    labels = tuple(known[images.classes[label]] for label in images.labels)
-    return replace(images, classes=model.classes, labels=labels)
+def _spread(some: CAMResult, sub: list[int], whole: CAMResult) -> CAMResult:
+    """The maps of a part of a batch at their indices; the logits are the network's own."""
+    maps = torch.zeros(len(whole.logits), *some.maps.shape[1:], device=some.maps.device)
+    labels = torch.zeros(len(whole.logits), some.labels.shape[1], dtype=some.labels.dtype, device=some.labels.device)
+    logits = whole.logits.clone()
+    maps[sub], labels[sub], logits[sub] = some.maps, some.labels, some.logits
+    return CAMResult(logits, maps, labels)
 
 
-def find_truth(options: EvaluateOptions, images: ImageSet) -> Truth:
-    """Boxes and masks of these images."""
-    truth = load_truth(options.boxes, options.masks, images)
-    if options.boxes is None and options.masks is None:
-        truth = own_truth(images)
-    if not truth.boxes and truth.mask_of is None:
-        log.info("no boxes= and no masks=: localisation is not measured")
-    return truth
+def _heatmap(options: EvaluateOptions, images: ImageSet, index: int) -> np.ndarray:
+    """Of one image ``(1, h, w)``."""
+    return read_heatmap(Path(str(options.heatmaps)).expanduser(), images.paths[index], images.root)[None]
 
 
-def trained_on(options: EvaluateOptions, images: ImageSet) -> int:
-    """How many of the images stand in the training list beside the checkpoint."""
-    if options.ckpt is None:
-        return 0
-    listed = Path(str(options.ckpt)).expanduser().resolve().parent.parent / SPLITS / "train.csv"
-    try:
-        with listed.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-            trained = {str(Path(row["path"]).resolve()) for row in csv.DictReader(file)}
-    except (OSError, KeyError):
-        return 0
-    return sum(str(path.resolve()) in trained for path in images.paths)
+def _score(
+    outcome: Outcome, truth: GroundTruth, options: EvaluateOptions, name: str, indices: list[int], maps: np.ndarray,
+    logits: torch.Tensor | None,
+) -> None:  # fmt: skip
+    scores = outcome.scores[name]
+    labels = torch.tensor([outcome.images.labels[index] for index in indices])
+    ranks, predicted, probabilities = [0] * len(indices), labels.tolist(), [float("nan")] * len(indices)
+    if logits is not None:
+        logits = logits.cpu()
+        scores.classify(logits, labels)
+        ranks = (logits > logits.gather(1, labels[:, None])).sum(1).tolist()
+        probabilities, predicted = (values.tolist() for values in logits.softmax(1).max(1))
+    for number, index in enumerate(indices):
+        boxes, size = truth.scaled_boxes(index, options.scored_size)
+        mask, ignore = truth.masks(index)
+        if boxes is None and mask is not None and options.scored_size is None:
+            size = mask.shape[0], mask.shape[1]
+        fit = 0.0 if boxes is None else paper_iou(maps[number], boxes, size)
+        shown = maps[number] if index in truth else maps[number][:0]
+        if options.heatmaps is not None and len(shown):
+            again: Maps = partial(_heatmap, options, outcome.images, index)
+        else:
+            again = scores.spooled.add(shown)
+        item = ScoredImage(index, again, boxes, size, ranks[number], int(predicted[number]), probabilities[number], fit)
+        scores.localise(item, shown, mask, ignore)
+
+
+def _measure_faithfulness(
+    model: CAMClassifier, scores: Scores, images: torch.Tensor, maps: np.ndarray, labels: torch.Tensor, steps: int
+) -> None:
+    images = images.to(model.device)
+    size = (images.shape[-2], images.shape[-1])
+    large = torch.stack([upsample_and_normalise(cam, size) for cam in torch.from_numpy(maps)]).to(model.device)
+    mean, std = (torch.tensor(values) for values in (model.preprocessing.mean, model.preprocessing.std))
+
+    def predict(batch: torch.Tensor) -> torch.Tensor:
+        return model.explain(batch).probabilities
+
+    blank = -mean / std  # a black pixel
+    curves = insertion_deletion(predict, images, large, labels, blank, steps)
+    scores.faithfulness.update(*curves, *confidence_change(predict, images, large, labels, blank))

@@ -14,24 +14,24 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionM
 
 from camexp.cam.boxes import box_from_map
 from camexp.cam.maps import min_max, upsample
+from camexp.evaluation.box_formats import Boxes
 from camexp.evaluation.components import Components, components, largest_box
 from camexp.evaluation.contours import contours
 from camexp.evaluation.faithfulness import Faithfulness
-from camexp.evaluation.kept import KeptMaps, Maps
-from camexp.evaluation.localisation import MaxBoxAcc, best_ious, box_iou
-from camexp.evaluation.masks import PixelPrecision, resize_mask
-from camexp.evaluation.pointing import PointingGame
-from camexp.evaluation.truth import Boxes
+from camexp.evaluation.max_box_acc import MaxBoxAcc, best_ious, box_iou
+from camexp.evaluation.pixel_precision import PixelPrecision, resize_mask
+from camexp.evaluation.pointing_game import PointingGame
+from camexp.evaluation.spooled_maps import Maps, SpooledMaps
 
-PAPER = 0.2  # Zhou et al., CVPR 2016, section 3.2
+PAPER_THRESHOLD = 0.2  # Zhou et al., CVPR 2016, section 3.2
 
 
 @dataclass(frozen=True)
-class Item:
+class ScoredImage:
     """What is kept of an image until the end, when the best threshold is known.
 
     Attributes:
-        place: in the image set.
+        index: in the image set.
         maps: gives its maps again, ``(K, h, w)`` float32, raw; ``K = 0`` where there is nothing to compare them with.
         boxes: ``(G, 4)`` in the pixels of the size that is scored at, or ``None``.
         size: ``(H, W)`` of that size.
@@ -40,7 +40,7 @@ class Item:
         paper_iou: of the box at 20 % of the maximum.
     """
 
-    place: int
+    index: int
     maps: Maps
     boxes: Boxes | None
     size: tuple[int, int]
@@ -62,8 +62,8 @@ class Scores:
     classes: Sequence[str]
     by_contours: bool = False
     seconds: float = 0.0
-    items: list[Item] = field(default_factory=list)
-    kept: KeptMaps = field(default_factory=KeptMaps)
+    items: list[ScoredImage] = field(default_factory=list)
+    spooled: SpooledMaps = field(default_factory=SpooledMaps)
     _found: dict[float, list[tuple[NDArray[np.int16], float] | None]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -82,20 +82,20 @@ class Scores:
             metric.update(logits, labels)
 
     def localise(
-        self, item: Item, maps: NDArray[np.float32], mask: Tensor | None = None, ignore: Tensor | None = None
+        self, item: ScoredImage, maps: NDArray[np.float32], mask: Tensor | None = None, ignore: Tensor | None = None
     ) -> None:
         """Score one image's maps ``(K, h, w)`` against its boxes and its mask ``(H, W)``, if it has them."""
         self.items.append(item)
         every, largest = [], []
         for cam in torch.from_numpy(maps):
-            scaled = stretched(cam, item.size)
+            scaled = upsample_and_normalise(cam, item.size)
             if item.boxes is not None:
                 parts = self.parts(scaled.numpy())
                 every.append(best_ious(parts, item.boxes))
                 largest.append(best_ious(parts.largest(), item.boxes))
             if mask is not None and len(maps) == 1:
                 self._pixels(scaled, mask, ignore)
-                at_mask = stretched(cam, (mask.shape[0], mask.shape[1]))
+                at_mask = upsample_and_normalise(cam, (mask.shape[0], mask.shape[1]))
                 self.pointing.update(at_mask[None], mask[None])
             elif item.boxes is not None and len(maps) == 1:
                 self.pointing.update(scaled[None], _filled(item.boxes, item.size)[None])
@@ -123,11 +123,11 @@ class Scores:
             ]
         return self._found[threshold]
 
-    def _best_box(self, item: Item, truth: Boxes, threshold: float) -> tuple[NDArray[np.int16], float]:
+    def _best_box(self, item: ScoredImage, truth: Boxes, threshold: float) -> tuple[NDArray[np.int16], float]:
         level = round(threshold * self.box_acc.steps)
         best = np.zeros(4, np.int16), 0.0
         for cam in torch.from_numpy(item.maps()):
-            scaled = stretched(cam, item.size).numpy()
+            scaled = upsample_and_normalise(cam, item.size).numpy()
             if self.by_contours:
                 part = self.parts(scaled).at(level).largest()
                 box = part.boxes[0] if len(part.boxes) else None
@@ -190,8 +190,8 @@ class Scores:
         return result
 
 
-def stretched(cam: Tensor, size: tuple[int, int]) -> Tensor:
-    """A map ``(h, w)`` at ``(H, W)``, then stretched to [0, 1]: in this order, as the protocol has it."""
+def upsample_and_normalise(cam: Tensor, size: tuple[int, int]) -> Tensor:
+    """A map ``(h, w)`` at ``(H, W)``, then upsample_and_normalise to [0, 1]: in this order, as the protocol has it."""
     large = cam if cam.shape == size else upsample(cam[None, None], size)[0, 0]
     return min_max(large).clamp(0, 1)
 
@@ -200,7 +200,7 @@ def paper_iou(maps: NDArray[np.float32], boxes: Boxes | None, size: tuple[int, i
     """The best IoU of the boxes at 20 % of a raw map's maximum (Zhou et al., CVPR 2016, section 3.2)."""
     best = 0.0
     for cam in torch.from_numpy(maps):
-        box = box_from_map(upsample(cam[None, None], size)[0, 0].numpy(), PAPER)
+        box = box_from_map(upsample(cam[None, None], size)[0, 0].numpy(), PAPER_THRESHOLD)
         if boxes is not None and box is not None:
             best = max(best, float(box_iou([box], boxes).max()))
     return best

@@ -1,7 +1,7 @@
 """A frozen trunk's output for each image, computed once and kept on disk."""
 
 from camexp.features.cache import FeatureCache, open_cache
-from camexp.features.identity import content_digest, describe_trunk
+from camexp.features.fingerprint import content_digest, describe_trunk
 from camexp.features.store import FeatureStore
 
 __all__ = ["FeatureCache", "FeatureStore", "content_digest", "describe_trunk", "open_cache"]

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from camexp.data.imageset import ImageSet
-from camexp.data.order import Draw, randomness_from
+from camexp.data.sampler import SampleIndex, seeded_rng
 from camexp.data.transforms import Flip, Transform
 from camexp.errors import UserError
 from camexp.features.digests import digests_of
@@ -19,7 +19,7 @@ from camexp.features.store import FeatureStore
 from camexp.images import UnreadableImage, read_image
 from camexp.models.preprocessing import Preprocessing
 
-UNCOUNTED = -100  # the label that no loss and no metric looks at
+IGNORE_INDEX = -100  # the label that no loss and no metric looks at
 
 
 class Sample(NamedTuple):
@@ -29,7 +29,7 @@ class Sample(NamedTuple):
     stored: Tensor | None
     name: str
     label: int
-    place: int
+    image_index: int
 
 
 class Batch(NamedTuple):
@@ -37,7 +37,7 @@ class Batch(NamedTuple):
 
     Attributes:
         images: ``(M, 3, H, W)``.
-        labels, places: ``(B,)`` the class of each image (``UNCOUNTED`` for one that is not to count), and its place
+        labels, indices: ``(B,)`` the class of each image (``IGNORE_INDEX`` for one that is not to count), and its index
             in the image set.
         stored: ``(N, h, w, D)`` in the store's dtype, or ``None`` if N is 0.
         is_stored: ``(B,)`` bool.
@@ -46,7 +46,7 @@ class Batch(NamedTuple):
 
     images: Tensor
     labels: Tensor
-    places: Tensor
+    indices: Tensor
     stored: Tensor | None = None
     is_stored: Tensor | None = None
     names: tuple[str, ...] = ()
@@ -59,7 +59,7 @@ def collate(samples: Sequence[Sample]) -> Batch:
     return Batch(
         images=torch.stack(images) if images else torch.empty(0),
         labels=torch.tensor([sample.label for sample in samples]),
-        places=torch.tensor([sample.place for sample in samples]),
+        indices=torch.tensor([sample.image_index for sample in samples]),
         stored=torch.stack(stored) if stored else None,
         is_stored=torch.tensor([sample.stored is not None for sample in samples]),
         names=tuple(sample.name for sample in samples if sample.stored is None and sample.name),
@@ -67,11 +67,11 @@ def collate(samples: Sequence[Sample]) -> Batch:
 
 
 class LabelledImages(Dataset[Sample]):
-    """The images at the chosen places of an image set.
+    """The images at the chosen indices of an image set.
 
     Args:
         images: the image set.
-        places: which of its images.
+        indices: which of its images.
         preprocessing: the network's.
         transform: random changes before the preprocessing.
         store: where features of these images may be found.
@@ -80,32 +80,32 @@ class LabelledImages(Dataset[Sample]):
     def __init__(
         self,
         images: ImageSet,
-        places: Sequence[int],
+        indices: Sequence[int],
         preprocessing: Preprocessing,
         transform: Transform | None = None,
         store: FeatureStore | None = None,
     ):
-        self.images, self.places = images, places
+        self.images, self.indices = images, indices
         self.preprocessing, self.transform, self.store = preprocessing, transform, store
         if store is not None:
             self._digests = digests_of(images.root)
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self.indices)
 
-    def __getitem__(self, item: int | Draw) -> Sample:
-        draw = item if isinstance(item, Draw) else Draw(item)
-        place = self.places[draw.item]
-        sample = self._read(place, draw.key)
-        return sample if draw.counted else sample._replace(label=UNCOUNTED)
+    def __getitem__(self, item: int | SampleIndex) -> Sample:
+        draw = item if isinstance(item, SampleIndex) else SampleIndex(item)
+        index = self.indices[draw.image]
+        sample = self._read(index, draw.key)
+        return sample if draw.counted else sample._replace(label=IGNORE_INDEX)
 
-    def _read(self, place: int, key: tuple[int, ...]) -> Sample:
+    def _read(self, index: int, key: tuple[int, ...]) -> Sample:
         # by its key an image changes the same way in whichever process it is read
-        with randomness_from(*key) if key and self.transform is not None else nullcontext():
-            return self._sample(place)
+        with seeded_rng(*key) if key and self.transform is not None else nullcontext():
+            return self._sample(index)
 
-    def _sample(self, place: int) -> Sample:
-        path, label = self.images.paths[place], self.images.labels[place]
+    def _sample(self, index: int) -> Sample:
+        path, label = self.images.paths[index], self.images.labels[index]
         view = self.transform.draw() if isinstance(self.transform, Flip) else ""
         name = ""
         try:
@@ -113,7 +113,7 @@ class LabelledImages(Dataset[Sample]):
                 name = self._digests.of(path) + view
                 stored = self.store.read(name)
                 if stored is not None:
-                    return Sample(None, stored, name, label, place)
+                    return Sample(None, stored, name, label, index)
             picture = read_image(path)
         except (UnreadableImage, OSError) as error:
             raise UserError(f"{path} cannot be decoded ({error}): remove it, or leave dataset.check=true") from error
@@ -121,4 +121,4 @@ class LabelledImages(Dataset[Sample]):
             picture = self.transform.view(picture, view)
         elif self.transform is not None:
             picture = self.transform(picture)
-        return Sample(self.preprocessing(picture), None, name, label, place)
+        return Sample(self.preprocessing(picture), None, name, label, index)

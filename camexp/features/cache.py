@@ -15,10 +15,10 @@ from torch import Tensor
 from camexp.config import FeatureOptions
 from camexp.data.transforms import Flip, Transform
 from camexp.errors import UserError
-from camexp.features.identity import describe_trunk, key
-from camexp.features.store import FeatureStore, make_room
-from camexp.files import shown
-from camexp.models.classifier import CAMClassifier, images_at_once
+from camexp.features.fingerprint import describe_trunk, fingerprint
+from camexp.features.store import FeatureStore, evict
+from camexp.files import display_path
+from camexp.models.classifier import CAMClassifier, micro_batch_size
 
 log = logging.getLogger(__name__)
 
@@ -48,21 +48,21 @@ class FeatureCache:
     def __init__(self, root: Path, about: dict[str, Any], max_gb: float):
         self.root, self.max_gb = root, max_gb
         self.dtype = DTYPES[about["dtype"]]
-        self.store = FeatureStore(root / key(about))
+        self.store = FeatureStore(root / fingerprint(about))
         self.read = self.computed = 0
         self._size: float | None = None
         self._since_look = 0
-        self._unnoted: list[int] = []
+        self._unrecorded: list[int] = []
         self._writes = True
         self._held: BinaryIO | None = None
         try:
-            self._held = self.store.create(about)
+            self._held = self.store.open(about)
             if not os.access(self.store.folder, os.W_OK):
                 raise PermissionError("read-only")
         except OSError as error:
-            self._stop(f"{shown(root)} cannot be written to ({error.strerror or error})")
+            self._stop(f"{display_path(root)} cannot be written to ({error.strerror or error})")
 
-    def round(self, features: Tensor) -> Tensor:
+    def to_stored(self, features: Tensor) -> Tensor:
         """``(B, D, h, w)`` as they are stored: ``(B, h, w, D)`` in the store's dtype.
 
         Raises:
@@ -75,7 +75,7 @@ class FeatureCache:
         return rounded
 
     @torch.no_grad()
-    def complete(self, batch: Batch, classifier: CAMClassifier) -> Tensor:
+    def trunk_features(self, batch: Batch, classifier: CAMClassifier) -> Tensor:
         """The trunk's output ``(B, D, h, w)`` for a batch, in the dtype of the classifier's weights: what is stored as
         it was read, the rest computed, and stored."""
         whole = batch.stored
@@ -83,8 +83,8 @@ class FeatureCache:
             self.read += len(whole)
         if batch.names:
             # what is computed is rounded as it will be read: an epoch sees the same numbers as the next one
-            rounded = self.round(self._compute(batch, classifier))
-            self.keep(batch.names, rounded)
+            rounded = self.to_stored(self._compute(batch, classifier))
+            self.put(batch.names, rounded)
             whole = rounded if whole is None else self._merge(batch, rounded)
         assert whole is not None
         return whole.permute(0, 3, 1, 2).to(classifier.device, classifier.dtype)
@@ -96,21 +96,21 @@ class FeatureCache:
             return classifier.trunk_features(images)
         # Always so many together, whatever is stored: a convolution of another batch size may round otherwise, and a
         # run that was interrupted while a batch was being stored is to go on with the same numbers.
-        at_once = min(images_at_once(images), len(batch.labels))
-        filled = F.pad(images, (0, 0, 0, 0, 0, 0, 0, -len(images) % at_once))
-        return classifier.trunk_features(filled, at_once)[: len(images)]
+        micro_batch = min(micro_batch_size(images), len(batch.labels))
+        filled = F.pad(images, (0, 0, 0, 0, 0, 0, 0, -len(images) % micro_batch))
+        return classifier.trunk_features(filled, micro_batch)[: len(images)]
 
     def _merge(self, batch: Batch, rounded: Tensor) -> Tensor:
         """What was read and what was computed ``(M, h, w, D)``, in the batch's order."""
         assert batch.stored is not None and batch.is_stored is not None
-        # Each into its places: torch.cat of float16 is an error where autocast computes in bfloat16.
+        # Each into its indices: torch.cat of float16 is an error where autocast computes in bfloat16.
         whole = rounded.new_empty(len(batch.is_stored), *rounded.shape[1:])
         whole[batch.is_stored] = batch.stored.to(rounded)
         whole[~batch.is_stored] = rounded
         return whole
 
-    def keep(self, names: Sequence[str], rounded: Tensor) -> None:
-        """Store what :meth:`round` returned, an entry a name."""
+    def put(self, names: Sequence[str], rounded: Tensor) -> None:
+        """Store what :meth:`to_stored` returned, an entry a name."""
         self.computed += len(names)
         if not self._writes:
             return
@@ -122,10 +122,10 @@ class FeatureCache:
                 written = self.store.write(name, tensor)
                 self._size = (self._size or 0) + written
                 self._since_look += written
-                self._unnoted.append(written)
-            self._note()
+                self._unrecorded.append(written)
+            self._record()
         except OSError as error:
-            self._stop(f"{shown(self.root)} cannot be written to ({error.strerror or error})")
+            self._stop(f"{display_path(self.root)} cannot be written to ({error.strerror or error})")
 
     def summary(self) -> dict[str, Any]:
         """Where the features are, and how many came from there."""
@@ -134,13 +134,13 @@ class FeatureCache:
     def _has_room(self, size: int) -> bool:
         limit = self.max_gb * 1e9
         if self._size is None or self._size + size > limit or self._since_look > LOOK_AGAIN:
-            self._note()
-            self._size, self._since_look = make_room(self.root, self.store, limit - size), 0
+            self._record()
+            self._size, self._since_look = evict(self.root, self.store, limit - size), 0
         return self._size + size <= limit
 
-    def _note(self) -> None:
-        self.store.note(len(self._unnoted), sum(self._unnoted))
-        self._unnoted.clear()
+    def _record(self) -> None:
+        self.store.record_written(len(self._unrecorded), sum(self._unrecorded))
+        self._unrecorded.clear()
 
     def _stop(self, why: str) -> None:
         self._writes = False
@@ -169,7 +169,6 @@ def open_cache(
         return None
     root = DEFAULT_FOLDER if asked in ("auto", True) else Path(str(asked)).expanduser()
     cache = FeatureCache(root, describe_trunk(classifier, features.dtype, device), features.max_gb)
-    log.info(
-        f"features: of the frozen trunk, kept in {shown(cache.store.folder)} ({cache.store.noted()[0]} there already)"
-    )
+    count, _ = cache.store.recorded_size()
+    log.info(f"features: of the frozen trunk, stored in {display_path(cache.store.folder)} ({count} there already)")
     return cache

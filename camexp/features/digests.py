@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from camexp.data.records import KEY_BYTES, RecordLog, SortedRecords, file_key, memory_of
-from camexp.features.identity import content_digest
+from camexp.data.records import KEY_BYTES, RecordLog, SortedRecords, cache_path, file_key
+from camexp.features.fingerprint import content_digest
 
 WIDTH = KEY_BYTES + 16  # bytes of a record: what the file was, and the digest of its bytes
 PORTION = 256  # files after which their digests are written down: so many a killed process computes again
@@ -77,4 +77,4 @@ class Digests:
 def digests_of(root: Path) -> Digests:
     """The digests of the files of a data set: one table for all that read it in this process, and, as long as nobody
     adds to it, for those that are forked from it."""
-    return Digests(RecordLog(memory_of(root, "digests"), WIDTH))
+    return Digests(RecordLog(cache_path(root, "digests"), WIDTH))

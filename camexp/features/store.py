@@ -17,10 +17,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from camexp.data.exclusive import is_at
 from camexp.data.records import RecordLog
-from camexp.features.identity import key
-from camexp.files import lock, replacing, write_json
+from camexp.features.fingerprint import fingerprint
+from camexp.files import atomic_write, write_json
+from camexp.locks import is_at, lock_file
 
 ABOUT, IN_USE, WRITTEN = "about.json", "in_use", "written.log"
 
@@ -36,7 +36,7 @@ class FeatureStore:
     takes longer than to compute thousands.
 
     Args:
-        folder: of this trunk alone, inside the cache's folder; see :func:`camexp.features.identity.key` for its name.
+        folder: of this trunk alone, inside the cache's folder, by the name of its :func:`fingerprint`.
 
     >>> import tempfile
     >>> store = FeatureStore(Path(tempfile.mkdtemp(), "vgg"))
@@ -67,14 +67,14 @@ class FeatureStore:
         Raises:
             OSError: a full disk, a folder that takes no files.
         """
-        with replacing(self.path(name)) as temporary:
+        with atomic_write(self.path(name)) as temporary:
             try:
                 save_file({"features": tensor}, temporary, metadata={"crc32": _sum(tensor)})
             except SafetensorError as error:  # so it calls a full disk
                 raise OSError(str(error)) from error
             return temporary.stat().st_size
 
-    def create(self, about: dict[str, Any]) -> BinaryIO | None:
+    def open(self, about: dict[str, Any]) -> BinaryIO | None:
         """Make the folder, with what its features are of, and mark it as just used.
 
         Returns:
@@ -89,10 +89,10 @@ class FeatureStore:
             write_json(self.folder / ABOUT, about)
         os.utime(self.folder / ABOUT)
         if not self._written().size():  # a store of camexp 0.3 and before
-            self.note(*self.scan())
+            self.record_written(*self.scan())
         return held
 
-    def note(self, count: int, size: int) -> None:
+    def record_written(self, count: int, size: int) -> None:
         """Note that so many entries of so many bytes were written.
 
         Raises:
@@ -101,7 +101,7 @@ class FeatureStore:
         if count:
             self._written().append(np.array([[count, size]], "<i8").view(np.uint8))
 
-    def noted(self) -> tuple[int, int]:
+    def recorded_size(self) -> tuple[int, int]:
         """How many entries of how many bytes there are, by what was noted; what was written twice counts twice."""
         if not self._written().size():
             return self.scan()
@@ -124,11 +124,11 @@ class FeatureStore:
         except OSError:
             return 0.0
 
-    def is_sound(self) -> bool:
+    def is_intact(self) -> bool:
         """Whether the folder is a store at all: its description belongs to its name."""
         try:
             about = json.loads((self.folder / ABOUT).read_text(encoding="utf-8"))
-            return isinstance(about, dict) and key(about) == self.folder.name
+            return isinstance(about, dict) and fingerprint(about) == self.folder.name
         except (OSError, ValueError):
             return False
 
@@ -137,10 +137,10 @@ class FeatureStore:
 
         Only its own files go, and the folder only if nothing else lies there.
         """
-        if not self.is_sound():
+        if not self.is_intact():
             return False
         try:
-            held = lock(self.folder / IN_USE, shared=False)
+            held = lock_file(self.folder / IN_USE, shared=False)
         except OSError:
             return False
         with contextlib.closing(held), contextlib.suppress(OSError):
@@ -160,7 +160,7 @@ class FeatureStore:
         while True:
             self.folder.mkdir(parents=True, exist_ok=True)
             try:
-                held = lock(path, shared=True, wait=True)
+                held = lock_file(path, shared=True, wait=True)
             except FileNotFoundError:  # the folder was removed in between
                 continue
             except OSError:
@@ -176,17 +176,17 @@ class FeatureStore:
 def stores(root: Path) -> list[FeatureStore]:
     """All stores below a cache's folder, the longest unused first. Other folders there are not looked at."""
     found = [FeatureStore(about.parent) for about in root.glob(f"*/{ABOUT}")]
-    return sorted((store for store in found if store.is_sound()), key=lambda store: store.last_used())
+    return sorted((store for store in found if store.is_intact()), key=lambda store: store.last_used())
 
 
-def make_room(root: Path, keep: FeatureStore, max_bytes: float) -> int:
+def evict(root: Path, keep: FeatureStore, max_bytes: float) -> int:
     """Remove the stores unused for longest until all fit into ``max_bytes``; never ``keep`` or one in use.
 
     Returns:
         The bytes on disk afterwards.
     """
     found = stores(root)
-    sizes = {store.folder: store.noted()[1] for store in found}
+    sizes = {store.folder: store.recorded_size()[1] for store in found}
     if sum(sizes.values()) > max_bytes:  # before anything goes: what was noted may be more than there is
         sizes = {store.folder: store.scan()[1] for store in found}
     total = sum(sizes.values())

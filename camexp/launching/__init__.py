@@ -3,7 +3,7 @@
 Light on purpose: nothing here imports torch before it must, so that a sweep's own process starts at once.
 """
 
-from camexp.launching.ddp import processes_to_start, train_together
-from camexp.launching.sweep import in_sweep, run_job
+from camexp.launching.ddp import launch_ddp, processes_to_start
+from camexp.launching.sweep import in_multirun, run_job
 
-__all__ = ["in_sweep", "processes_to_start", "run_job", "train_together"]
+__all__ = ["in_multirun", "launch_ddp", "processes_to_start", "run_job"]

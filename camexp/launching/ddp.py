@@ -9,8 +9,8 @@ from typing import Any
 
 from camexp.errors import UserError
 from camexp.launching.overrides import quoted
-from camexp.launching.processes import own_command, rank_environments, run_together
-from camexp.launching.ranks import world
+from camexp.launching.processes import rank_environments, run_processes, same_command
+from camexp.launching.ranks import started_world_size
 from camexp.run_files import SUMMARY
 
 
@@ -18,17 +18,17 @@ def processes_to_start(devices: Mapping[str, Any]) -> int:
     """How many processes this one has to start for a run on these devices; 1: none, it trains itself.
 
     Args:
-        devices: see :func:`camexp.devices.accelerator`.
+        devices: see :func:`camexp.devices.select_devices`.
 
     >>> processes_to_start({"devices": [0, 2]}), processes_to_start({"devices": 1})
     (2, 1)
     """
     count = devices["devices"]
     count = count if isinstance(count, int) else len(count)
-    return int(count) if world() == 1 else 1
+    return int(count) if started_world_size() == 1 else 1
 
 
-def train_together(run_dir: str, count: int) -> float:
+def launch_ddp(run_dir: str, count: int) -> float:
     """Train in that many processes; returns the best validation accuracy.
 
     Raises:
@@ -38,9 +38,9 @@ def train_together(run_dir: str, count: int) -> float:
     folder = Path(run_dir).absolute()
     own = ("hydra.output_subdir=null", f"hydra.run.dir={quoted(folder)}")
     quiet = ("hydra/job_logging=none", "hydra/hydra_logging=none")  # one of them keeps the log
-    commands = [own_command(*own, *(quiet if rank else ()), without=r"hydra\.run\.dir=") for rank in range(count)]
+    commands = [same_command(*own, *(quiet if rank else ()), without=r"hydra\.run\.dir=") for rank in range(count)]
     with rank_environments(count) as environments:
-        ended = run_together(commands, environments)
+        ended = run_processes(commands, environments)
     if ended.code > 128:
         raise SystemExit(ended.code)
     if ended.code:

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from camexp.errors import Interrupted
-from camexp.files import lock
 from camexp.launching.interrupts import Interrupts, signal_name
+from camexp.locks import lock_file
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ Taken = tuple[str, AbstractContextManager[Any]]  # a GPU, and what holds it for 
 
 
 @contextmanager
-def free_one(gpus: Sequence[str], alone: bool = False, job: str = "a job") -> Iterator[str | None]:
+def reserve_gpu(gpus: Sequence[str], alone: bool = False, job: str = "a job") -> Iterator[str | None]:
     """One of several GPUs that no other job of this user has, or that as few have as any; ``None`` if there are none.
 
     Where no locks are known it is the first one.
@@ -38,7 +38,7 @@ def free_one(gpus: Sequence[str], alone: bool = False, job: str = "a job") -> It
     Raises:
         Interrupted: a signal came, or the sweep's own process ended, while it waited.
 
-    >>> with free_one(["0", "1"]) as first, free_one(["0", "1"]) as second, free_one(["0", "1"]) as third:
+    >>> with reserve_gpu(["0", "1"]) as first, reserve_gpu(["0", "1"]) as second, reserve_gpu(["0", "1"]) as third:
     ...     print(first, second, third)
     0 1 0
     """
@@ -53,29 +53,29 @@ def free_one(gpus: Sequence[str], alone: bool = False, job: str = "a job") -> It
         yield gpu
 
 
-def _take(gpus: Sequence[str], place: int) -> Taken | None:
-    """A GPU whose so-many-th place is free; ``None`` if all are taken."""
+def _take(gpus: Sequence[str], slot: int) -> Taken | None:
+    """A GPU whose so-many-th slot is free; ``None`` if all are taken."""
     user = os.getuid() if hasattr(os, "getuid") else "user"
     for gpu in gpus:
-        name = f"camexp-gpu-{user}-{gpu.replace(os.sep, '_')}-{place}"
+        name = f"camexp-gpu-{user}-{gpu.replace(os.sep, '_')}-{slot}"
         try:
-            return gpu, lock(Path(tempfile.gettempdir(), name), shared=False)
+            return gpu, lock_file(Path(tempfile.gettempdir(), name), shared=False)
         except BlockingIOError:
             continue
     return None
 
 
 def _least_used(gpus: Sequence[str]) -> Taken:
-    return next(taken for place in itertools.count() if (taken := _take(gpus, place)) is not None)
+    return next(taken for slot in itertools.count() if (taken := _take(gpus, slot)) is not None)
 
 
 def _wait_for_one(gpus: Sequence[str], job: str) -> Taken:
-    if (taken := _take(gpus, place=0)) is not None:
+    if (taken := _take(gpus, slot=0)) is not None:
         return taken
     log.info(f"{job} waits for a GPU: other jobs have {', '.join(gpus)}")
     sweep = os.getppid()
     with Interrupts(f"{job} no longer waits for a GPU") as interrupts:
-        while (taken := _take(gpus, place=0)) is None:
+        while (taken := _take(gpus, slot=0)) is None:
             if interrupts.signum:
                 raise Interrupted(f"{job} was stopped by {signal_name(interrupts.signum)}", interrupts.signum)
             if os.getppid() != sweep:  # a launcher's worker is not told

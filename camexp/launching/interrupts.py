@@ -23,7 +23,7 @@ class Interrupts:
         signum: the signal that came, or 0.
 
     >>> with Interrupts() as interrupts:
-    ...     interrupts.noted(signal.SIGTERM, None)
+    ...     interrupts.handle(signal.SIGTERM, None)
     ...     interrupts.signum == signal.SIGTERM
     True
     """
@@ -50,9 +50,9 @@ class Interrupts:
     def install(self) -> None:
         """Take the signals over, also from Lightning, which takes them when it starts to fit."""
         for one in self._before:
-            signal.signal(one, self.noted)
+            signal.signal(one, self.handle)
 
-    def noted(self, signum: int, frame: FrameType | None) -> None:
+    def handle(self, signum: int, frame: FrameType | None) -> None:
         """The handler."""
         if os.getpid() != self._process:  # a process that reads images: Ctrl-C is the main process's business
             if signum != signal.SIGINT:

@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from camexp.errors import UserError
 from camexp.launching.overrides import quoted
-from camexp.launching.trials import FOLDER, TRIAL, open_study, optuna_or_error
+from camexp.launching.trials import FOLDER, TRIAL, import_optuna, open_study
 from camexp.run_files import STUDY, SUMMARY
 
 log = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ class OptunaSweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> float | None:
-        state = optuna_or_error().trial.TrialState
+        state = import_optuna().trial.TrialState
         overrides = OverridesParser.create().parse_overrides(arguments)
         fixed = [str(one.input_line) for one in overrides if not one.is_sweep_override()]
         spaces = {one.get_key_element(): distribution(one) for one in overrides if one.is_sweep_override()}
@@ -64,7 +64,7 @@ class OptunaSweeper(Sweeper):
             )
         study = open_study(self.folder, self.direction, pruner=instantiate(self.pruner))
         study.sampler = self._sampler(len(study.trials))
-        take_up_again(study)
+        requeue_trials(study)
         done = sum(trial.state in (state.COMPLETE, state.PRUNED) for trial in study.trials)
         log.info(f"optuna: {done} of {self.n_trials} trials are done; the study is {self.folder / STUDY}")
         for start in range(done, self.n_trials, self.n_jobs):
@@ -79,13 +79,13 @@ class OptunaSweeper(Sweeper):
 
     def _sampler(self, trials: int) -> Any:
         if self.sampler is None:
-            return optuna_or_error().samplers.TPESampler()
+            return import_optuna().samplers.TPESampler()
         seed = self.sampler.get("seed")  # where a sweep goes on, the same seed would propose the same points again
         return instantiate(self.sampler, **({} if seed is None else {"seed": seed + trials}))
 
     def _launch(self, study: Any, trials: Sequence[Any], fixed: Sequence[str]) -> None:
         """Run trials, and tell the study how they ended."""
-        state = optuna_or_error().trial.TrialState
+        state = import_optuna().trial.TrialState
         jobs = []
         for trial in trials:
             folder = trial.user_attrs.get(FOLDER, str(trial.number))
@@ -117,7 +117,7 @@ def distribution(override: Override) -> Any:
     >>> distribution(parse("batch_size=range(16,64,16)"))
     IntDistribution(high=48, log=False, low=16, step=16)
     """
-    optuna = optuna_or_error()
+    optuna = import_optuna()
     value = override.value()
     if isinstance(value, IntervalSweep):
         whole = isinstance(value.start, int) and isinstance(value.end, int)
@@ -129,9 +129,9 @@ def distribution(override: Override) -> Any:
     return optuna.distributions.CategoricalDistribution(list(override.sweep_string_iterator()))
 
 
-def take_up_again(study: Any) -> None:
+def requeue_trials(study: Any) -> None:
     """Queue the trials that an interrupted sweep left running, and those that failed, with the folders they have."""
-    state = optuna_or_error().trial.TrialState
+    state = import_optuna().trial.TrialState
     trials = study.trials
     for trial in trials:
         folder = trial.user_attrs.get(FOLDER)

@@ -26,7 +26,7 @@ SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1
 
 
 @dataclass
-class Ended:
+class ProcessResult:
     """How processes that belong together ended.
 
     Attributes:
@@ -41,7 +41,7 @@ class Ended:
 
 
 @dataclass
-class _Watched:
+class _Process:
     process: subprocess.Popen[bytes]
     name: str
     lines: list[tuple[float, str]] = field(default_factory=list)
@@ -67,9 +67,9 @@ class _Watched:
         return 2, self.ended or 0.0, f"{self.name} ended with code {code} ({last})"
 
 
-def run_together(
+def run_processes(
     commands: Sequence[Sequence[str]], environments: Sequence[Mapping[str, str]], silent: bool = False
-) -> Ended:
+) -> ProcessResult:
     """Run processes to their end: if one fails all end, with one reason; signals go to all of them.
 
     Args:
@@ -77,10 +77,10 @@ def run_together(
         environments: what each one's environment has more.
         silent: keep what they print to themselves.
 
-    >>> run_together([[sys.executable, "-c", "import sys; sys.exit('error: too bad')"]], [{}])
-    Ended(code=1, reason='too bad', signum=0)
+    >>> run_processes([[sys.executable, "-c", "import sys; sys.exit('error: too bad')"]], [{}])
+    ProcessResult(code=1, reason='too bad', signum=0)
     """
-    watched: list[_Watched] = []
+    watched: list[_Process] = []
     stopped: list[int] = []
 
     def forward(signum: int, frame: object) -> None:
@@ -102,7 +102,7 @@ def run_together(
                 stderr=subprocess.PIPE,
                 start_new_session=True,  # a Ctrl-C in the terminal comes here, and is forwarded once
             )
-            one = _Watched(process, name)
+            one = _Process(process, name)
             watched.append(one)
             assert process.stderr is not None
             echo = number == 0 and not silent
@@ -124,13 +124,13 @@ def run_together(
         signum, handler = stopped[0], before.get(stopped[0])
         if callable(handler) and handler is not signal.default_int_handler:
             handler(signum, None)  # a cluster's launcher, which queues the job again
-        if _obeyed(stopped).issuperset(codes):
+        if _stop_codes(stopped).issuperset(codes):
             finished = codes.count(0) == len(watched)  # before the signal came to them
             reason = f"stopped by {signal.Signals(signum).name}"
-            return Ended(0 if finished else 128 + signum, reason, signum)
+            return ProcessResult(0 if finished else 128 + signum, reason, signum)
     failures = sorted(failure for one in watched if (failure := one.failure()) is not None)
     signum = stopped[0] if stopped else 0
-    return Ended(1, failures[0][2], signum) if failures else Ended(0, "", signum)
+    return ProcessResult(1, failures[0][2], signum) if failures else ProcessResult(0, "", signum)
 
 
 @contextmanager
@@ -170,7 +170,7 @@ def rank_environments(count: int) -> Iterator[list[dict[str, str]]]:
     yield [{**shared, "RANK": str(node * count + rank), "LOCAL_RANK": str(rank)} for rank in range(count)]
 
 
-def own_command(*arguments: str, without: str = "") -> list[str]:
+def same_command(*arguments: str, without: str = "") -> list[str]:
     """This program again, with its own arguments and more.
 
     Args:
@@ -182,7 +182,7 @@ def own_command(*arguments: str, without: str = "") -> list[str]:
 
 
 def end_with_parent() -> None:
-    """In a process that :func:`run_together` started: be asked to stop when that one dies (on Linux)."""
+    """In a process that :func:`run_processes` started: be asked to stop when that one dies (on Linux)."""
     parent = os.environ.pop(PARENT, None)
     if parent is None or not sys.platform.startswith("linux"):
         return
@@ -191,12 +191,12 @@ def end_with_parent() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _obeyed(stopped: Sequence[int]) -> set[int]:
+def _stop_codes(stopped: Sequence[int]) -> set[int]:
     """The codes with which processes end that these signals stopped."""
     return {0, *(128 + signum for signum in stopped), *(-signum for signum in stopped)}
 
 
-def _wait(watched: Sequence[_Watched], stopped: Sequence[int]) -> None:
+def _wait(watched: Sequence[_Process], stopped: Sequence[int]) -> None:
     """Until all have ended; not much longer, once one of them has failed. Those that are saving are waited for."""
     deadline = float("inf")
     while None in [one.process.poll() for one in watched]:
@@ -204,7 +204,7 @@ def _wait(watched: Sequence[_Watched], stopped: Sequence[int]) -> None:
         for one in watched:
             if one.process.returncode is not None and one.ended is None:
                 one.ended = now
-                if one.process.returncode not in _obeyed(stopped):
+                if one.process.returncode not in _stop_codes(stopped):
                     deadline = min(deadline, now + GRACE)
         if now > deadline:
             return

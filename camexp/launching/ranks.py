@@ -19,21 +19,21 @@ def rank() -> int:
     return int(os.environ["SLURM_PROCID"]) if _by_slurm() else int(os.environ.get("RANK", "0"))
 
 
-def world() -> int:
+def started_world_size() -> int:
     """How many processes someone has already started for this run.
 
-    >>> world()
+    >>> started_world_size()
     1
     """
     return int(os.environ["SLURM_NTASKS"]) if _by_slurm() else int(os.environ.get("WORLD_SIZE", "1"))
 
 
-def follows() -> bool:
+def is_follower() -> bool:
     """Whether another process settles what is settled once: the run folder and what is printed."""
     return rank() > 0 or os.environ.get(CHILD) == "rank"
 
 
-def agreed_folder(default: Path) -> Path | None:
+def shared_run_folder(default: Path) -> Path | None:
     """The folder of a run whose processes someone else started and gave none; ``None`` if it is for this process alone
     to choose.
 
@@ -43,15 +43,17 @@ def agreed_folder(default: Path) -> Path | None:
     Raises:
         UserError: there is no way to agree.
     """
-    if world() == 1 or CHILD in os.environ:
+    if started_world_size() == 1 or CHILD in os.environ:
         return None
     if _by_slurm():
         return default.parent.parent / f"slurm-{os.environ['SLURM_JOB_ID']}"
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
-        raise UserError(f"WORLD_SIZE={world()}: several processes need one folder: give hydra.run.dir=… to all of them")
+        raise UserError(
+            f"WORLD_SIZE={started_world_size()}: several processes need one folder: give hydra.run.dir=… to all of them"
+        )
     from torch.distributed import TCPStore
 
-    store = TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), world(), is_master=False)
+    store = TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), started_world_size(), is_master=False)
     key = "camexp/run_folder/" + os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
     if rank() == 0:
         store.set(key, str(default))

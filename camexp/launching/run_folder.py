@@ -10,9 +10,9 @@ from typing import BinaryIO
 from omegaconf import DictConfig, open_dict, read_write
 
 from camexp.errors import UserError
-from camexp.files import lock
 from camexp.launching.overrides import quoted
-from camexp.launching.ranks import agreed_folder, follows
+from camexp.launching.ranks import is_follower, shared_run_folder
+from camexp.locks import lock_file
 from camexp.run_files import CAMS, CHECKPOINTS, IN_USE, METRICS
 
 TRACES = (CHECKPOINTS, METRICS, CAMS)
@@ -28,12 +28,12 @@ def traces(folder: Path) -> list[str]:
     return [name for name in TRACES if (folder / name).exists()]
 
 
-def fresh(folder: Path) -> Path:
+def new_folder(folder: Path) -> Path:
     """A new folder of that name, or with -2, -3 … after it, if others were quicker.
 
     >>> import tempfile
-    >>> first = fresh(Path(tempfile.mkdtemp(), "12-00-00"))
-    >>> fresh(first).name
+    >>> first = new_folder(Path(tempfile.mkdtemp(), "12-00-00"))
+    >>> new_folder(first).name
     '12-00-00-2'
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -47,7 +47,7 @@ def fresh(folder: Path) -> Path:
             number += 1
 
 
-def claim(folder: Path, option: str) -> None:
+def acquire(folder: Path, option: str) -> None:
     """Keep a folder to this process, until it ends or releases it.
 
     Raises:
@@ -57,7 +57,7 @@ def claim(folder: Path, option: str) -> None:
         return
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _held[folder.absolute()] = lock(folder / IN_USE, shared=False)
+        _held[folder.absolute()] = lock_file(folder / IN_USE, shared=False)
     except BlockingIOError:
         raise UserError(
             f"{option}={folder} is in use by another run: wait until that has ended, or give another folder"
@@ -88,7 +88,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_release_all)
 
 
-def settle_run(config: DictConfig, option: str) -> None:
+def prepare_run_folder(config: DictConfig, option: str) -> None:
     """Choose and claim a run's folder, before Hydra writes its files there.
 
     Args:
@@ -100,11 +100,11 @@ def settle_run(config: DictConfig, option: str) -> None:
     """
     folder = Path(str(config.hydra.run.dir))
     given = _given(config, option)
-    agreed = None if given else agreed_folder(folder)
-    if not follows():  # of several processes the first one settles it
+    agreed = None if given else shared_run_folder(folder)
+    if not is_follower():  # of several processes the first one settles it
         if not given and agreed is None:
-            folder = fresh(folder)
-        claim(agreed or folder, option)
+            folder = new_folder(folder)
+        acquire(agreed or folder, option)
         if option == "hydra.run.dir":
             _require_new(agreed or folder, config)
     with read_write(config), open_dict(config):
@@ -113,12 +113,12 @@ def settle_run(config: DictConfig, option: str) -> None:
         config.hydra.run.dir = str(agreed or folder)
 
 
-def settle_sweep(config: DictConfig, option: str) -> None:
-    """Choose and claim a sweep's folder; see :func:`settle_run`."""
+def prepare_sweep_folder(config: DictConfig, option: str) -> None:
+    """Choose and claim a sweep's folder; see :func:`prepare_run_folder`."""
     folder = Path(str(config.hydra.sweep.dir))
     if not _given(config, "hydra.sweep.dir"):
-        folder = fresh(folder)
-    claim(folder, "hydra.sweep.dir")
+        folder = new_folder(folder)
+    acquire(folder, "hydra.sweep.dir")
     jobs = sorted(path.parent.name for path in folder.glob("*/.hydra"))
     if jobs and option == "hydra.run.dir" and config.get("resume") != "auto":
         raise UserError(

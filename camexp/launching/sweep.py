@@ -15,11 +15,11 @@ from typing import Any
 
 from camexp.devices import available_cores
 from camexp.errors import Interrupted, UserError
-from camexp.files import replacing, shown, write_json
+from camexp.files import atomic_write, display_path, write_json
 from camexp.launching.ddp import best_accuracy
-from camexp.launching.gpus import free_one
+from camexp.launching.gpus import reserve_gpu
 from camexp.launching.overrides import quoted
-from camexp.launching.processes import Ended, run_together
+from camexp.launching.processes import ProcessResult, run_processes
 from camexp.launching.ranks import CHILD
 from camexp.reporting.comparison import find_jobs, write_comparison
 from camexp.run_files import DONE, FAILURE, SUMMARY
@@ -46,7 +46,7 @@ def register_plugins() -> None:
     hydra_plugins.camexp = sys.modules["hydra_plugins.camexp"] = optuna_sweeper
 
 
-def in_sweep() -> bool:
+def in_multirun() -> bool:
     """Whether Hydra calls for one job of a sweep."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
@@ -81,23 +81,25 @@ def run_job() -> float:
     if side_by_side:
         log.info(f"job {hydra.job.num}: {' '.join(overrides)}")
     try:
-        with _share_of_machine(hydra) as environment:
-            ended = run_together(
+        with _job_resources(hydra) as environment:
+            ended = run_processes(
                 [[*command, "resume=auto", f"hydra.run.dir={quoted(folder)}"]],
                 [{CHILD: "job", **environment}],
                 silent=side_by_side,
             )
     except Interrupted as stop:  # before it had a GPU
-        ended = Ended(128 + stop.signum, str(stop), stop.signum)
+        ended = ProcessResult(128 + stop.signum, str(stop), stop.signum)
     if ended.code == 0:
         write_json(folder / DONE, {"overrides": overrides})
     elif ended.code < 128:
-        with replacing(folder / FAILURE) as temporary:
+        with atomic_write(folder / FAILURE) as temporary:
             temporary.write_text(ended.reason + "\n", encoding="utf-8")
         log.error(f"job {hydra.job.num} failed: {ended.reason}")
     if ended.signum:  # whatever the job made of it: the sweep was asked to stop
         name = signal.Signals(ended.signum).name
-        log.info(f"sweep stopped by {name}: the same command with sweep.resume={shown(folder.parent)} goes on with it")
+        log.info(
+            f"sweep stopped by {name}: the same command with sweep.resume={display_path(folder.parent)} goes on with it"
+        )
         raise SystemExit(128 + ended.signum)
     return float("nan") if ended.code else best_accuracy(folder)
 
@@ -116,7 +118,7 @@ def report(folder: Path) -> None:
     if failed:
         raise UserError(
             f"{len(failed)} of {len(jobs)} jobs failed: {'; '.join(failed)}. "
-            f"The same command with sweep.resume={shown(folder)} runs them again, and nothing that is done"
+            f"The same command with sweep.resume={display_path(folder)} runs them again, and nothing that is done"
         )
 
 
@@ -139,7 +141,7 @@ def _done(folder: Path, overrides: Sequence[str]) -> bool:
 
 
 @contextmanager
-def _share_of_machine(hydra: Any) -> Iterator[dict[str, str]]:
+def _job_resources(hydra: Any) -> Iterator[dict[str, str]]:
     """Of jobs side by side on one machine each has its part of the cores, and one of the GPUs: with ``launch=gpus`` to
     itself, so that jobs wait where more are to run at once than there are GPUs; else they spread over them."""
     if "joblib" not in hydra.launcher._target_.lower():
@@ -154,5 +156,5 @@ def _share_of_machine(hydra: Any) -> Iterator[dict[str, str]]:
     count = min(count, len(gpus)) if alone and gpus else count
     share = {} if "OMP_NUM_THREADS" in os.environ else {"OMP_NUM_THREADS": str(max(1, cores // count))}
     first = hydra.job.num % max(1, len(gpus))  # where no locks are known, jobs spread over the GPUs all the same
-    with free_one(gpus[first:] + gpus[:first], alone, f"job {hydra.job.num}") as gpu:
+    with reserve_gpu(gpus[first:] + gpus[:first], alone, f"job {hydra.job.num}") as gpu:
         yield share if gpu is None else {**share, "CUDA_VISIBLE_DEVICES": gpu}

@@ -17,7 +17,7 @@ FOLDER = "folder"  # of a trial's job, among its attributes
 TRIAL = "CAMEXP_TRIAL"  # in a job's environment: the study's file, the trial's number, the pruner
 
 
-def optuna_or_error() -> Any:
+def import_optuna() -> Any:
     """The package.
 
     Raises:
@@ -38,7 +38,7 @@ def open_study(folder: Path, direction: str = "maximize", pruner: Any = None) ->
 
     A journal instead of a database: many processes append to it, and a killed one leaves no half of an entry.
     """
-    optuna = optuna_or_error()
+    optuna = import_optuna()
     folder.mkdir(parents=True, exist_ok=True)
     return optuna.create_study(
         storage=_storage(folder / STUDY),
@@ -49,11 +49,11 @@ def open_study(folder: Path, direction: str = "maximize", pruner: Any = None) ->
     )
 
 
-def own_trial() -> Any | None:
+def current_trial() -> Any | None:
     """The trial that this process works on; ``None`` outside a sweep by Optuna."""
     if TRIAL not in os.environ:
         return None
-    optuna = optuna_or_error()
+    optuna = import_optuna()
     path, number, pruner = json.loads(os.environ[TRIAL])
     study = optuna.load_study(
         study_name=NAME,
@@ -64,5 +64,5 @@ def own_trial() -> Any | None:
 
 
 def _storage(path: Path) -> Any:
-    storages = optuna_or_error().storages
+    storages = import_optuna().storages
     return storages.JournalStorage(storages.journal.JournalFileBackend(str(path)))

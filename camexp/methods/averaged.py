@@ -39,9 +39,9 @@ class Averaged:
         height, width = (side // self.CELL for side in images.shape[-2:])
         if isinstance(labels, str) and labels not in model.classes:  # which classes these are, all views decide
             logits = torch.stack([model.explain(view).logits for view, _, _ in self._views(images)]).mean(0)
-            chosen = model.choose(labels, logits)
+            chosen = model.resolve_labels(labels, logits)
         else:
-            chosen = model.choose(labels, torch.zeros(len(images), len(model.classes), device=model.device))
+            chosen = model.resolve_labels(labels, torch.zeros(len(images), len(model.classes), device=model.device))
         votes = []
         total = torch.zeros(len(images), chosen.shape[1], height, width, device=model.device)
         count = torch.zeros(height, width, device=model.device)
@@ -59,10 +59,10 @@ class Averaged:
         for scale in self.scales:
             size = tuple(max(32, round(side * scale)) for side in images.shape[-2:])
             whole = images if scale == 1 else F.interpolate(images, size, mode="bilinear", antialias=True)
-            for part, place in self._crops(whole, full) if self.ten_crop else [(whole, (0, 0, *full))]:
-                yield part, place, False
+            for part, box in self._crops(whole, full) if self.ten_crop else [(whole, (0, 0, *full))]:
+                yield part, box, False
                 if self.flip or self.ten_crop:
-                    yield part.flip(-1), place, True
+                    yield part.flip(-1), box, True
 
     def _crops(self, images: Tensor, full: tuple[int, int]) -> Iterator[tuple[Tensor, tuple[int, int, int, int]]]:
         size = images.shape[-2:]
@@ -72,8 +72,8 @@ class Averaged:
             top, left = round(rest[0] * down), round(rest[1] * across)
             part = images[..., top : top + crop[0], left : left + crop[1]]
             ratio = full[0] / size[0], full[1] / size[1]
-            place = (
+            box = (
                 round(top * ratio[0]), round(left * ratio[1]),
                 round((top + crop[0]) * ratio[0]), round((left + crop[1]) * ratio[1]),
             )  # fmt: skip
-            yield F.interpolate(part, tuple(size), mode="bilinear", antialias=True), place
+            yield F.interpolate(part, tuple(size), mode="bilinear", antialias=True), box

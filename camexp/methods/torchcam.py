@@ -59,7 +59,7 @@ class TorchCAM:
         # float32 throughout: gradients of half precision would need scaling
         with torch.enable_grad(), getattr(methods, TORCHCAM[self.name])(model, layers) as extractor:
             logits = model(images)
-            chosen = model.choose(labels, logits.detach().float())
+            chosen = model.resolve_labels(labels, logits.detach().float())
             maps = []
             for number in range(chosen.shape[1]):
                 wanted = {"retain_graph": True} if "grad" in self.name or self.name == "layercam" else {}

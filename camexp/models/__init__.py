@@ -2,7 +2,7 @@
 
 from camexp.models import libraries  # noqa: F401  # registers timm and torchvision, and imports neither
 from camexp.models.build import build_classifier
-from camexp.models.checkpoint import describe, load
+from camexp.models.checkpoint import checkpoint_metadata, load
 from camexp.models.classifier import CAMClassifier, CAMResult
 from camexp.models.head import CAMHead
 from camexp.models.preprocessing import Preprocessing
@@ -18,7 +18,7 @@ __all__ = [
     "Preprocessing",
     "build_classifier",
     "build_trunk",
-    "describe",
+    "checkpoint_metadata",
     "load",
     "load_weights",
     "pretrained",

@@ -12,14 +12,14 @@ import torch
 from camexp.errors import UserError, reason
 from camexp.models.classifier import CAMClassifier
 from camexp.models.preprocessing import Preprocessing
-from camexp.models.pretrained import names_network, pretrained
+from camexp.models.pretrained import is_published_name, pretrained
 from camexp.models.trunks import TRUNKS, vgg
 
-KEY = "camexp"
-PREFIX = "classifier."
+METADATA = "camexp"
+STATE_PREFIX = "classifier."
 
 
-def describe(classifier: CAMClassifier, config: dict[str, Any]) -> dict[str, Any]:
+def checkpoint_metadata(classifier: CAMClassifier, config: dict[str, Any]) -> dict[str, Any]:
     """What a checkpoint needs beside the weights: plain lists, texts and numbers only, so that
     ``torch.load(weights_only=True)`` takes it."""
     return {
@@ -33,9 +33,9 @@ def describe(classifier: CAMClassifier, config: dict[str, Any]) -> dict[str, Any
 
 def read_config(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The configuration of the run that wrote a checkpoint which :func:`load` takes."""
-    if names_network(path):
+    if is_published_name(path):
         return {}
-    config = read_checkpoint(path, mmap=True)[KEY].get("config")
+    config = read_checkpoint(path, mmap=True)[METADATA].get("config")
     return config if isinstance(config, dict) else {}
 
 
@@ -59,7 +59,11 @@ def read_checkpoint(path: str | os.PathLike[str], option: str = "ckpt", mmap: bo
             f"{option}={path} could not be read as a checkpoint ({reason(error)}): "
             "it is damaged, or not one that train.py wrote"
         ) from error
-    if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get(KEY), dict) or "state_dict" not in checkpoint:
+    if (
+        not isinstance(checkpoint, dict)
+        or not isinstance(checkpoint.get(METADATA), dict)
+        or "state_dict" not in checkpoint
+    ):
         raise UserError(f"{option}={path} is not a checkpoint of camexp: expected one that train.py wrote")
     return checkpoint
 
@@ -81,12 +85,12 @@ def load(
         UserError: no such file, or not a checkpoint of camexp.
     """
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    if names_network(path):
+    if is_published_name(path):
         classifier = pretrained(str(path)).eval()
         classifier.optimise_for(device, precision, compile)
         return classifier.to(device)
     checkpoint = read_checkpoint(path)
-    about = checkpoint[KEY]
+    about = checkpoint[METADATA]
     try:
         # Random weights would be thrown away at once. A checkpoint has all tensors of VGG; another network may have
         # some that it computes while it is built.
@@ -99,7 +103,9 @@ def load(
             )
         own = classifier.state_dict()
         state = {
-            key.removeprefix(PREFIX): value for key, value in checkpoint["state_dict"].items() if key.startswith(PREFIX)
+            key.removeprefix(STATE_PREFIX): value
+            for key, value in checkpoint["state_dict"].items()
+            if key.startswith(STATE_PREFIX)
         }
         # assigned, not copied: a run in another precision must give float32 here too
         state = {key: value.to(own[key].dtype) if key in own else value for key, value in state.items()}

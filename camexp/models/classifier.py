@@ -50,16 +50,16 @@ class CAMResult:
 
 # Of a batch on a CPU: with more, the layers' outputs leave its caches, and the system hands out new memory for each;
 # VGG-16 then takes up to a fifth longer.
-PIXELS_AT_ONCE = 224 * 224
+MICRO_BATCH_PIXELS = 224 * 224
 
 
-def images_at_once(images: Tensor) -> int:
+def micro_batch_size(images: Tensor) -> int:
     """How many of these images ``(B, 3, H, W)`` a CPU takes together.
 
-    >>> images_at_once(torch.empty(8, 3, 224, 224)), images_at_once(torch.empty(8, 3, 64, 64))
+    >>> micro_batch_size(torch.empty(8, 3, 224, 224)), micro_batch_size(torch.empty(8, 3, 64, 64))
     (1, 12)
     """
-    return max(1, PIXELS_AT_ONCE // (images.shape[-2] * images.shape[-1]))
+    return max(1, MICRO_BATCH_PIXELS // (images.shape[-2] * images.shape[-1]))
 
 
 class CAMClassifier(nn.Module):
@@ -145,17 +145,17 @@ class CAMClassifier(nn.Module):
                 module.eval()
         return self
 
-    def trunk_features(self, images: Tensor, at_once: int | None = None) -> Tensor:
+    def trunk_features(self, images: Tensor, micro_batch: int | None = None) -> Tensor:
         """The trunk's output ``(B, D, h, w)``, at the chosen precision; ``images`` may lie on another device.
 
         Args:
             images: ``(B, 3, H, W)``, preprocessed.
-            at_once: so many go through a frozen trunk on a CPU together; by default what its caches hold.
+            micro_batch: so many go through a frozen trunk on a CPU together; by default what its caches hold.
         """
         images = images.to(self.device, self.dtype)
         trains = self.training and not self.trunk_is_frozen  # a batch norm needs the batch as a whole
         whole = images.device.type != "cpu" or trains or not len(images)
-        parts = (images,) if whole else images.split(at_once or images_at_once(images))
+        parts = (images,) if whole else images.split(micro_batch or micro_batch_size(images))
         with autocast(self.precision, self.device):
             features = [self.trunk(few) for few in parts]
         return features[0] if whole else torch.cat(features)
@@ -200,12 +200,12 @@ class CAMClassifier(nn.Module):
         with autocast(self.precision, self.device):
             activations = self.head.activations(features)
         logits = self.head(activations).float()
-        chosen = self.choose(labels, logits)
+        chosen = self.resolve_labels(labels, logits)
         weights = self.head.linear.weight
         maps = class_activation_maps(activations, weights, None if labels == "all" else chosen)
         return CAMResult(logits, maps, chosen)
 
-    def choose(self, labels: LabelsLike, logits: Tensor) -> Tensor:
+    def resolve_labels(self, labels: LabelsLike, logits: Tensor) -> Tensor:
         """``labels`` as indices ``(B, K)`` on the logits' device."""
         batch, count = logits.shape
         if isinstance(labels, (Tensor, np.ndarray, np.generic)):

@@ -48,14 +48,14 @@ class _OfFixedFeatures(torch.autograd.Function):
         weights = features.new_zeros(channels, 9 * features.shape[1])
         for some, above in zip(features.split(CHUNK), gradient.split(CHUNK), strict=True):
             rows = above.permute(0, 2, 3, 1).reshape(-1, channels)
-            weights.addmm_(rows.T, neighbourhoods(some))
+            weights.addmm_(rows.T, im2col(some))
         return None, weights.view(channels, 3, 3, -1).permute(0, 3, 1, 2), gradient.sum((0, 2, 3))
 
 
-def neighbourhoods(features: Tensor) -> Tensor:
+def im2col(features: Tensor) -> Tensor:
     """What a 3×3 convolution sees of ``(B, D, h, w)`` at each place: ``(B·h·w, 9·D)``, zeros beyond the border.
 
-    >>> neighbourhoods(torch.ones(1, 1, 2, 2)).sum(1)
+    >>> im2col(torch.ones(1, 1, 2, 2)).sum(1)
     tensor([4., 4., 4., 4.])
     """
     height, width = features.shape[2:]

@@ -65,9 +65,9 @@ class CAMHead(nn.Module):
         pooled = activations.mean((2, 3), dtype=torch.promote_types(activations.dtype, torch.float32))
         weight, bias = self.linear.weight.to(pooled.dtype), self.linear.bias
         with torch.autocast(activations.device.type, enabled=False):
-            return F.linear(self._dropped(pooled), weight, None if bias is None else bias.to(pooled.dtype))
+            return F.linear(self._dropout(pooled), weight, None if bias is None else bias.to(pooled.dtype))
 
-    def _dropped(self, pooled: Tensor) -> Tensor:
+    def _dropout(self, pooled: Tensor) -> Tensor:
         if self.rows is None or not self.training:
             return F.dropout(pooled, self.dropout, self.training)
         count, rows = self.rows

@@ -13,7 +13,18 @@ from camexp.errors import UserError, nearest, reason
 from camexp.models.trunks import LIBRARIES, Trunk
 
 # what follows the spatial features, by the names that these libraries use
-BEYOND = ("avgpool", "classifier", "fc", "head", "dropout", "AuxLogits", "aux1", "aux2", "final_conv", "conv_head")
+AFTER_FEATURES = (
+    "avgpool",
+    "classifier",
+    "fc",
+    "head",
+    "dropout",
+    "AuxLogits",
+    "aux1",
+    "aux2",
+    "final_conv",
+    "conv_head",
+)
 
 
 def torchvision_trunk(name: str, output_stride: int | None = None) -> Trunk:
@@ -34,7 +45,9 @@ def torchvision_trunk(name: str, output_stride: int | None = None) -> Trunk:
         network = models.get_model(name, weights=None, **options)
     except (TypeError, NotImplementedError, ValueError) as error:
         raise UserError(f"model.output_stride={output_stride} is not possible for {name} ({reason(error)})") from error
-    children = OrderedDict((key, child) for key, child in network.named_children() if not key.startswith(BEYOND))
+    children = OrderedDict(
+        (key, child) for key, child in network.named_children() if not key.startswith(AFTER_FEATURES)
+    )
     if name.startswith("densenet"):
         children["activation"] = nn.ReLU()  # a function in torchvision's forward
     return _trunk(nn.Sequential(children), f"torchvision/{name}")
@@ -76,8 +89,8 @@ def _trunk(features: nn.Module, name: str) -> Trunk:
         raise UserError(f"model.name: {name} ends in {shape}, not in features (B, D, h, w): take a CNN")
     removed = remove_unused(features, out)
     layers = {key: [child] for key, child in features.named_children() if any(True for _ in child.parameters())}
-    trunk = Trunk(features, out.shape[1], 64 // out.shape[-1], layers, (*BEYOND, *removed), prefix="")
-    features.register_load_state_dict_pre_hook(partial(_forget, removed))
+    trunk = Trunk(features, out.shape[1], 64 // out.shape[-1], layers, (*AFTER_FEATURES, *removed), prefix="")
+    features.register_load_state_dict_pre_hook(partial(_drop_removed, removed))
     return trunk
 
 
@@ -130,7 +143,9 @@ def _leaves(out: Tensor) -> set[Tensor]:
     return leaves
 
 
-def _forget(removed: tuple[str, ...], module: nn.Module, state: dict[str, Tensor], prefix: str, *_: object) -> None:
+def _drop_removed(
+    removed: tuple[str, ...], module: nn.Module, state: dict[str, Tensor], prefix: str, *_: object
+) -> None:
     """Checkpoints of camexp 0.3 and before hold what :func:`remove_unused` takes out."""
     for key in [key for key in state if removed and key.startswith(tuple(prefix + one for one in removed))]:
         del state[key]

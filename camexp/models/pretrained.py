@@ -16,7 +16,7 @@ from camexp.models.trunks import LIBRARIES, build_trunk
 from camexp.registry import import_modules
 
 
-def names_network(path: Any) -> bool:
+def is_published_name(path: Any) -> bool:
     """Whether a ``ckpt`` is the name of a published network, as ``timm/resnet50``, and no file."""
     library, slash, name = str(path).partition("/")
     if not (slash and name) or Path(str(path)).exists():

@@ -22,10 +22,10 @@ MOST_OVERTAKEN = 8  # batches: results are written in the order of the images, s
 
 
 @dataclass(frozen=True)
-class Picture:
-    """One decoded input: its place in the list, the network's input and the photograph itself."""
+class DecodedImage:
+    """One decoded input: its index in the list, the network's input and the photograph itself."""
 
-    place: int
+    index: int
     tensor: Tensor
     pixels: NDArray[np.uint8]
 
@@ -34,34 +34,34 @@ class Picture:
 class Unreadable:
     """One input that could not be used, and why."""
 
-    place: int
+    index: int
     reason: str
 
 
-class _Pictures(Dataset[Picture | Unreadable]):
+class _Pictures(Dataset[DecodedImage | Unreadable]):
     def __init__(self, paths: Sequence[Path], preprocessing: Preprocessing):
         self.paths, self.preprocessing = paths, preprocessing
 
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, place: int) -> Picture | Unreadable:
+    def __getitem__(self, index: int) -> DecodedImage | Unreadable:
         try:
-            image = read_image(self.paths[place])
+            image = read_image(self.paths[index])
         except UnreadableImage as error:
-            return Unreadable(place, str(error))
+            return Unreadable(index, str(error))
         tensor = self.preprocessing(image)
         if min(tensor.shape[-2:]) < Trunk.min_size:
             return Unreadable(
-                place,
+                index,
                 f"{image.width}×{image.height} pixels, at least {Trunk.min_size} each way are needed (try resize=224)",
             )
-        return Picture(place, tensor, np.asarray(image))
+        return DecodedImage(index, tensor, np.asarray(image))
 
 
 def batches(
     paths: Sequence[Path], preprocessing: Preprocessing, batch_size: int, num_workers: int
-) -> Iterator[list[Picture] | Unreadable]:
+) -> Iterator[list[DecodedImage] | Unreadable]:
     """Pictures of one input size together, at most ``batch_size``; what cannot be read by itself.
 
     An image waits until its size fills a batch, but no more than four batches' worth of images wait:
@@ -74,11 +74,11 @@ def batches(
         num_workers=num_workers,
         prefetch_factor=4 if num_workers else None,
     )
-    waiting: dict[torch.Size, list[Picture]] = {}
+    waiting: dict[torch.Size, list[DecodedImage]] = {}
     for picture in loader:
         if waiting:  # sizes stand in the order of their first images
             size, pictures = next(iter(waiting.items()))
-            if picture.place - pictures[0].place > MOST_OVERTAKEN * batch_size:
+            if picture.index - pictures[0].index > MOST_OVERTAKEN * batch_size:
                 yield waiting.pop(size)
         if isinstance(picture, Unreadable):
             yield picture
@@ -96,5 +96,5 @@ def _most(size: torch.Size, batch_size: int) -> int:
     return max(1, min(batch_size, MOST_PIXELS // (size[-1] * size[-2])))
 
 
-def _pixels(waiting: dict[torch.Size, list[Picture]]) -> int:
+def _pixels(waiting: dict[torch.Size, list[DecodedImage]]) -> int:
     return sum(len(pictures) * size[-1] * size[-2] for size, pictures in waiting.items())

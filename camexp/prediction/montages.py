@@ -14,8 +14,8 @@ from camexp.cam.colour import overlay
 from camexp.cam.maps import upsample
 from camexp.config import PredictOptions
 from camexp.files import save_png
-from camexp.prediction.results import Explained
-from camexp.reporting.figures import captioned, grid, scaled
+from camexp.prediction.results import Explanation
+from camexp.reporting.figures import add_caption, grid, resize_longer_side
 
 
 class Montages:
@@ -38,16 +38,16 @@ class Montages:
         self._open: dict[int, dict[int, list[Image.Image] | None]] = {}
         self._lock = Lock()
 
-    def add(self, place: int, image: Explained | None) -> None:
+    def add(self, index: int, image: Explanation | None) -> None:
         """The result of one input, or ``None`` where it was skipped; several threads may call at once."""
-        if not self.size or (self.pages is not None and place >= self.pages * self.size):
+        if not self.size or (self.pages is not None and index >= self.pages * self.size):
             return
         style = self.options.montage.tile, self.options.colormap, self.options.alpha
         row = None if image is None else montage_row(image, *style)
-        page = place // self.size
+        page = index // self.size
         with self._lock:
             rows = self._open.setdefault(page, {})
-            rows[place] = row
+            rows[index] = row
             if len(rows) < min(self.size, self.count - page * self.size):
                 return
             del self._open[page]
@@ -57,14 +57,14 @@ class Montages:
                 self.written += 1
 
 
-def montage_row(image: Explained, tile: int, colormap: str, alpha: float, most: int = 5) -> list[Image.Image]:
-    """The photograph and at most ``most`` maps over it, captioned, for a montage."""
-    small = scaled(Image.fromarray(image.pixels), tile)
-    row = [captioned(small, [image.path.name, ""], size=12)]
+def montage_row(image: Explanation, tile: int, colormap: str, alpha: float, most: int = 5) -> list[Image.Image]:
+    """The photograph and at most ``most`` maps over it, add_caption, for a montage."""
+    small = resize_longer_side(Image.fromarray(image.pixels), tile)
+    row = [add_caption(small, [image.path.name, ""], size=12)]
     for label, cam in list(zip(image.labels, image.maps, strict=True))[:most]:
         heat = upsample(torch.from_numpy(cam)[None, None], (small.height, small.width))[0, 0].numpy()
         picture = Image.fromarray(overlay(np.asarray(small), heat, colormap, alpha))
-        row.append(captioned(picture, [image.classes[label], f"p = {image.probabilities[label]:.3f}"], size=12))
+        row.append(add_caption(picture, [image.classes[label], f"p = {image.probabilities[label]:.3f}"], size=12))
     return row
 
 

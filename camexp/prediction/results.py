@@ -19,8 +19,8 @@ from camexp.cam.boxes import Box, box_from_map
 from camexp.cam.colour import overlay
 from camexp.cam.maps import upsample
 from camexp.config import PredictOptions
-from camexp.files import replacing, save_png
-from camexp.reporting.figures import colour_bar
+from camexp.files import atomic_write, save_png
+from camexp.reporting.figures import add_colour_bar
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ MATLAB_LIMIT = 2**31 - 1  # bytes of one variable in a .mat file of this version
 
 
 @dataclass(frozen=True)
-class Explained:
+class Explanation:
     """One image with its maps, on the CPU.
 
     Attributes:
@@ -60,7 +60,7 @@ class Explained:
 
 
 def write_results(
-    image: Explained, name: str, class_files: Sequence[str], folder: Path, options: PredictOptions
+    image: Explanation, name: str, class_files: Sequence[str], folder: Path, options: PredictOptions
 ) -> list[tuple[Any, ...]]:
     """Write one image's files; returns its rows of ``predictions.csv``.
 
@@ -89,28 +89,28 @@ def write_results(
     if arrays:
         content = _arrays(image, upsampled)
         if options.mat.write:
-            with replacing(folder / "maps" / f"{name}.mat") as temporary:
+            with atomic_write(folder / "maps" / f"{name}.mat") as temporary:
                 savemat(temporary, content, appendmat=False, do_compression=False, oned_as="row")
         if options.npz:
-            with replacing(folder / "maps" / f"{name}.npz") as temporary:
+            with atomic_write(folder / "maps" / f"{name}.npz") as temporary:
                 np.savez(temporary, **{**content, "class_names": content["class_names"].astype(str)})
     return rows
 
 
 HEADER = (
     "path", "class", "label", "probability", "x0", "y0", "x1", "y1",
-    *(f"top{place}_{what}" for place in range(1, TOP + 1) for what in ("class", "probability")),
+    *(f"top{rank}_{what}" for rank in range(1, TOP + 1) for what in ("class", "probability")),
 )  # fmt: skip
 
 
-def _write_overlay(image: Explained, cam: NDArray[np.float32], path: Path, options: PredictOptions) -> None:
+def _write_overlay(image: Explanation, cam: NDArray[np.float32], path: Path, options: PredictOptions) -> None:
     heat = Image.fromarray(overlay(image.pixels, cam, options.colormap, options.alpha))
     if options.colorbar:
-        heat = colour_bar(heat, float(cam.min()), float(cam.max()), options.colormap)
+        heat = add_colour_bar(heat, float(cam.min()), float(cam.max()), options.colormap)
     save_png(path, heat)
 
 
-def _arrays(image: Explained, upsampled: NDArray[np.float32] | None) -> dict[str, Any]:
+def _arrays(image: Explanation, upsampled: NDArray[np.float32] | None) -> dict[str, Any]:
     names = np.empty(len(image.labels), dtype=object)
     names[:] = [image.classes[label] for label in image.labels]
     content = {

@@ -12,21 +12,21 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
+from camexp.bounded_executor import BoundedExecutor
 from camexp.cam.colour import colour_map
 from camexp.config import EvaluateOptions, PredictOptions
 from camexp.config.validation import validated
-from camexp.devices import accelerator, default_workers
+from camexp.devices import default_workers, select_devices
 from camexp.errors import Interrupted, UserError
-from camexp.labels import as_typed, resolve_label
+from camexp.labels import labels_as_text, resolve_label
 from camexp.launching.interrupts import Interrupts, signal_name
 from camexp.methods import Method, build_method
 from camexp.models import CAMClassifier, Preprocessing, load
-from camexp.prediction.batches import Picture, Unreadable, batches
+from camexp.prediction.batches import DecodedImage, Unreadable, batches
 from camexp.prediction.inputs import distinct, file_name, unique_names
 from camexp.prediction.montages import Montages
-from camexp.prediction.results import HEADER, Explained, write_results
-from camexp.prediction.table import OrderedTable, append_row
-from camexp.prediction.write_behind import WriteBehind
+from camexp.prediction.ordered_csv import OrderedCSV, append_row
+from camexp.prediction.results import HEADER, Explanation, write_results
 from camexp.reporting.progress import Progress
 
 log = logging.getLogger(__name__)
@@ -54,11 +54,11 @@ def read_options(config: DictConfig) -> PredictOptions:
 
 def load_model(options: PredictOptions | EvaluateOptions) -> CAMClassifier:
     """The network on its device, frozen, its preprocessing set to ``resize``."""
-    devices = accelerator(options.gpus, option="gpus")
+    devices = select_devices(options.gpus, option="gpus")
     if devices["strategy"] == "ddp" and options.gpus is not None:
         raise UserError(f"gpus={options.gpus}: one GPU is used here, take gpus=1")
-    place = devices["devices"][0] if isinstance(devices["devices"], list) else 0
-    device = f"cuda:{place}" if devices["accelerator"] == "gpu" else devices["accelerator"]
+    number = devices["devices"][0] if isinstance(devices["devices"], list) else 0
+    device = f"cuda:{number}" if devices["accelerator"] == "gpu" else devices["accelerator"]
     model = load(Path(str(options.ckpt)).expanduser(), device, options.precision, options.compile)
     model.freeze("trunk")  # nothing trains here: gradients need not go further down than the method's layer
     if options.resize != "trained":
@@ -76,7 +76,7 @@ def read_label(label: Any, classes: Sequence[str]) -> Any:
     several = isinstance(label, str) and (label in ("predicted", "all") or re.fullmatch("top[1-9][0-9]*", label))
     if several and label not in classes:
         return label
-    wanted = as_typed(label if isinstance(label, list) else [label])
+    wanted = labels_as_text(label if isinstance(label, list) else [label])
     if not wanted:
         raise UserError("label=[] names no class: give predicted, top5, all, a class or a list of classes")
     return [resolve_label(one, classes) for one in wanted]
@@ -94,7 +94,7 @@ def predict(model: CAMClassifier, paths: Sequence[Path], options: PredictOptions
     outcome = Outcome(Path(options.output))
     interrupts = Interrupts("stopping after this batch (Ctrl-C again: at once)")
     (outcome.folder / SKIPPED).unlink(missing_ok=True)  # of an earlier run into the same folder
-    table = OrderedTable(outcome.folder / PREDICTIONS, HEADER)
+    table = OrderedCSV(outcome.folder / PREDICTIONS, HEADER)
     try:
         with interrupts, table:
             _explain_all(model, paths, options, outcome, table, interrupts)
@@ -108,7 +108,7 @@ def predict(model: CAMClassifier, paths: Sequence[Path], options: PredictOptions
 
 
 def _explain_all(
-    model: CAMClassifier, paths: Sequence[Path], options: PredictOptions, outcome: Outcome, table: OrderedTable,
+    model: CAMClassifier, paths: Sequence[Path], options: PredictOptions, outcome: Outcome, table: OrderedCSV,
     interrupts: Interrupts,
 ) -> None:  # fmt: skip
     label, method = read_label(options.label, model.classes), build_method(options.cam)
@@ -117,24 +117,24 @@ def _explain_all(
     workers = options.num_workers
     workers = min(default_workers() if workers is None else workers, len(paths) // 8)
 
-    def write(place: int, image: Explained) -> None:
-        rows = write_results(image, names[place], class_files, outcome.folder, options)
-        pages.add(place, image)
-        table.add(place, rows)
+    def write(index: int, image: Explanation) -> None:
+        rows = write_results(image, names[index], class_files, outcome.folder, options)
+        pages.add(index, image)
+        table.add(index, rows)
 
     with (
         Progress("predicting", total=len(paths), unit="images") as progress,
-        WriteBehind(write, most_waiting=2 * options.batch_size) as writing,
+        BoundedExecutor(write, max_waiting=2 * options.batch_size) as writing,
     ):
         for batch in batches(paths, model.preprocessing, options.batch_size, workers):
             if isinstance(batch, Unreadable):
-                _skip(outcome, paths[batch.place], batch.reason)
-                pages.add(batch.place, None)
-                table.skip(batch.place)
+                _skip(outcome, paths[batch.index], batch.reason)
+                pages.add(batch.index, None)
+                table.skip(batch.index)
                 progress.advance(1)
             else:
                 for picture, image in zip(batch, explain(model, batch, paths, label, method), strict=True):
-                    writing.submit(picture.place, image)
+                    writing.submit(picture.index, image)
                 outcome.explained += len(batch)
                 progress.advance(len(batch))
             if interrupts.signum:
@@ -149,22 +149,22 @@ def _skip(outcome: Outcome, path: Path, reason: str) -> None:
     log.warning(f"skipped {path}: {reason}")
 
 
-def _progress(outcome: Outcome, table: OrderedTable, total: int) -> str:
+def _progress(outcome: Outcome, table: OrderedCSV, total: int) -> str:
     skipped = f", {len(outcome.skipped)} skipped ones in {SKIPPED} beside it" if outcome.skipped else ""
     return f"{table.images} of {total} images are done, their rows are in {outcome.folder / PREDICTIONS}{skipped}"
 
 
 def explain(
-    model: CAMClassifier, batch: Sequence[Picture], paths: Sequence[Path], label: Any,
+    model: CAMClassifier, batch: Sequence[DecodedImage], paths: Sequence[Path], label: Any,
     method: Method = CAMClassifier.explain,
-) -> list[Explained]:  # fmt: skip
+) -> list[Explanation]:  # fmt: skip
     """Logits and maps of pictures of one size."""
     result = method(model, torch.stack([picture.tensor for picture in batch]), label)
     logits, probabilities = result.logits.cpu().numpy(), result.probabilities.cpu().numpy()
     maps, labels = result.maps.cpu().numpy(), result.labels.cpu().numpy()
     return [
-        Explained(
-            paths[picture.place], picture.pixels, logits[i], probabilities[i], maps[i], labels[i], model.classes
+        Explanation(
+            paths[picture.index], picture.pixels, logits[i], probabilities[i], maps[i], labels[i], model.classes
         )
         for i, picture in enumerate(batch)
     ]  # fmt: skip

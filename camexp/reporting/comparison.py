@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from camexp.files import save_png, shown, write_csv
+from camexp.files import display_path, save_png, write_csv
 from camexp.run_files import CAMS, COMPARISON, FAILURE, SUMMARY
 
 METRICS = ("val/accuracy", "val/loss", "val/pointing", "train/loss")
@@ -55,13 +55,13 @@ def find_jobs(folder: Path) -> list[Job]:
     []
     """
     jobs = [_read(path.parent) for path in folder.glob("*/.hydra")]
-    return sorted(jobs, key=lambda job: (-(job.best if job.best is not None else -1.0), _natural(job.name)))
+    return sorted(jobs, key=lambda job: (-(job.best if job.best is not None else -1.0), _natural_key(job.name)))
 
 
-def differing(jobs: Sequence[Job]) -> list[str]:
+def differing_options(jobs: Sequence[Job]) -> list[str]:
     """The options that are not the same in all of these runs.
 
-    >>> differing([Job(Path("0"), {"seed": 0, "lr": 1}), Job(Path("1"), {"seed": 0, "lr": 2})])
+    >>> differing_options([Job(Path("0"), {"seed": 0, "lr": 1}), Job(Path("1"), {"seed": 0, "lr": 2})])
     ['lr']
     """
     known = [job.options for job in jobs if job.options]
@@ -71,7 +71,7 @@ def differing(jobs: Sequence[Job]) -> list[str]:
 
 def table(jobs: Sequence[Job]) -> tuple[list[str], list[list[str]]]:
     """Header and rows: job, what differs, the metrics, the state."""
-    options = differing(jobs)
+    options = differing_options(jobs)
     metrics = [name for name in METRICS if any(name in job.final for job in jobs)]
     header = ["job", *options, "best val/accuracy", *metrics, "state"]
     rows = [
@@ -87,10 +87,10 @@ def table(jobs: Sequence[Job]) -> tuple[list[str], list[list[str]]]:
     return header, rows
 
 
-def aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table as text.
 
-    >>> print(aligned(["job", "lr"], [["0", "0.001"]]))
+    >>> print(format_table(["job", "lr"], [["0", "0.001"]]))
     job  lr
     0    0.001
     """
@@ -103,10 +103,11 @@ def write_comparison(folder: Path, jobs: Sequence[Job]) -> str:
     """Write ``compare.csv`` and ``compare.png`` into the folder; returns what to print."""
     header, rows = table(jobs)
     write_csv(folder / f"{COMPARISON}.csv", header, rows)
-    written = [shown(folder / f"{COMPARISON}.csv")]
+    written = [display_path(folder / f"{COMPARISON}.csv")]
     if contact_sheet(folder / f"{COMPARISON}.png", jobs):
-        written.append(shown(folder / f"{COMPARISON}.png"))
-    return f"{aligned(header, rows)}\n\nwritten: {', '.join(written)}\ncurves: tensorboard --logdir {shown(folder)}"
+        written.append(display_path(folder / f"{COMPARISON}.png"))
+    rows_as_text, curves = format_table(header, rows), f"tensorboard --logdir {display_path(folder)}"
+    return f"{rows_as_text}\n\nwritten: {', '.join(written)}\ncurves: {curves}"
 
 
 def contact_sheet(path: Path, jobs: Sequence[Job], columns: int = 4) -> bool:
@@ -114,9 +115,9 @@ def contact_sheet(path: Path, jobs: Sequence[Job], columns: int = 4) -> bool:
     # a sweep's own process must not wait for what draws
     from PIL import Image
 
-    from camexp.reporting.figures import captioned, grid
+    from camexp.reporting.figures import add_caption, grid
 
-    options, tiles = differing(jobs), []
+    options, tiles = differing_options(jobs), []
     for job in jobs:
         steps = sorted(job.folder.glob(f"{CAMS}/step_*.png"))
         if not steps:
@@ -125,7 +126,7 @@ def contact_sheet(path: Path, jobs: Sequence[Job], columns: int = 4) -> bool:
             picture = opened.convert("RGB")
         best = "unfinished" if job.best is None else f"best accuracy {job.best:.4f}"
         lines = [f"job {job.name}: {best}", *(f"{key}={job.options[key]}" for key in options if key in job.options)]
-        tiles.append(captioned(picture, lines))
+        tiles.append(add_caption(picture, lines))
     if tiles:
         save_png(path, grid([tiles[start : start + columns] for start in range(0, len(tiles), columns)]))
     return bool(tiles)
@@ -139,10 +140,10 @@ def _read(folder: Path) -> Job:
         options = {key: value for key, value in summary["options"].items() if str(folder.absolute()) not in str(value)}
         return Job(folder, options, summary["best"]["val/accuracy"], summary["final"], reason, bool(summary["pruned"]))
     except (OSError, ValueError, KeyError, TypeError):
-        return Job(folder, _asked(folder), failure=reason)
+        return Job(folder, _requested_options(folder), failure=reason)
 
 
-def _asked(folder: Path) -> dict[str, Any]:
+def _requested_options(folder: Path) -> dict[str, Any]:
     """The options of a run that is not finished, those apart that its folder's name is part of."""
     from omegaconf import OmegaConf
 
@@ -155,5 +156,5 @@ def _asked(folder: Path) -> dict[str, Any]:
     return {key: value for key, value in flat(asked).items() if "${" not in str(value)}  # type: ignore[arg-type]
 
 
-def _natural(name: str) -> tuple[int, str]:
+def _natural_key(name: str) -> tuple[int, str]:
     return (int(name), "") if name.isdecimal() else (sys.maxsize, name)

@@ -22,12 +22,12 @@ def font(size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(str(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")), size)
 
 
-def fit(text: str, size: int, width: int) -> str:
+def ellipsize(text: str, size: int, width: int) -> str:
     """The text, cut in its middle where it is wider than ``width`` pixels.
 
-    >>> fit("llama", 14, 200)
+    >>> ellipsize("llama", 14, 200)
     'llama'
-    >>> fit("a-very-long-name-of-a-class", 14, 100)
+    >>> ellipsize("a-very-long-name-of-a-class", 14, 100)
     'a-very…-class'
     """
     letters = font(size)
@@ -39,25 +39,25 @@ def fit(text: str, size: int, width: int) -> str:
     return cut
 
 
-def scaled(image: Image.Image, side: int) -> Image.Image:
+def resize_longer_side(image: Image.Image, side: int) -> Image.Image:
     """The image with its longer side at ``side`` pixels."""
     factor = side / max(image.size)
     size = max(1, round(image.width * factor)), max(1, round(image.height * factor))
     return image.resize(size, Image.Resampling.LANCZOS if factor < 1 else Image.Resampling.BICUBIC)
 
 
-def captioned(image: Image.Image, lines: Sequence[str], size: int = 14) -> Image.Image:
+def add_caption(image: Image.Image, lines: Sequence[str], size: int = 14) -> Image.Image:
     """The image with lines of text below it."""
     step = round(size * 1.35)
     tile = Image.new("RGB", (image.width, image.height + step * len(lines) + 4), PAPER)
     tile.paste(image, (0, 0))
     draw = ImageDraw.Draw(tile)
     for number, line in enumerate(lines):
-        draw.text((1, image.height + 2 + number * step), fit(line, size, image.width - 2), INK, font(size))
+        draw.text((1, image.height + 2 + number * step), ellipsize(line, size, image.width - 2), INK, font(size))
     return tile
 
 
-def colour_bar(image: Image.Image, low: float, high: float, colormap: str = "jet") -> Image.Image:
+def add_colour_bar(image: Image.Image, low: float, high: float, colormap: str = "jet") -> Image.Image:
     """The image with a colour bar at its right: the map's lowest, middle and highest value."""
     size = max(10, min(14, image.height // 12))
     ticks = [f"{value:.3g}" for value in (high, (low + high) / 2, low)]
@@ -82,7 +82,7 @@ def grid(rows: Sequence[Sequence[Image.Image]], title: str = "") -> Image.Image:
     top = GAP + (26 if title else 0)
     sheet = Image.new("RGB", (sum(widths) + GAP * (columns + 1), top + sum(heights) + GAP * len(rows)), PAPER)
     if title:
-        ImageDraw.Draw(sheet).text((GAP, GAP), fit(title, 17, sheet.width - 2 * GAP), INK, font(17))
+        ImageDraw.Draw(sheet).text((GAP, GAP), ellipsize(title, 17, sheet.width - 2 * GAP), INK, font(17))
     y = top
     for row, height in zip(rows, heights, strict=True):
         x = GAP

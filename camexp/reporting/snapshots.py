@@ -13,8 +13,8 @@ from PIL import Image
 
 from camexp.cam.colour import overlay
 from camexp.cam.maps import upsample
-from camexp.files import replacing
-from camexp.reporting.figures import captioned, colour_bar, grid, scaled
+from camexp.files import atomic_write
+from camexp.reporting.figures import add_caption, add_colour_bar, grid, resize_longer_side
 
 TILE = 240
 
@@ -39,7 +39,7 @@ class Panel:
 
     def heat(self, colormap: str, alpha: float) -> Image.Image:
         """The map over the photograph, scaled for a tile."""
-        small = scaled(self.image, TILE)
+        small = resize_longer_side(self.image, TILE)
         size = small.height, small.width
         cam = upsample(torch.from_numpy(self.cam)[None, None], size)[0, 0].numpy()
         return Image.fromarray(overlay(np.asarray(small), cam, colormap, alpha))
@@ -49,9 +49,9 @@ def snapshot(panels: Sequence[Panel], step: int, colormap: str = "jet", alpha: f
     """The maps of one step side by side, with colour bars, class, probability and step."""
     tiles = []
     for panel in panels:
-        heat = colour_bar(panel.heat(colormap, alpha), float(panel.cam.min()), float(panel.cam.max()), colormap)
+        heat = add_colour_bar(panel.heat(colormap, alpha), float(panel.cam.min()), float(panel.cam.max()), colormap)
         lines = [f"{panel.class_name}  p = {panel.probability:.3f}", f"predicted: {panel.predicted}"]
-        tiles.append(captioned(heat, lines))
+        tiles.append(add_caption(heat, lines))
     columns = min(len(tiles), 4)
     rows = [tiles[start : start + columns] for start in range(0, len(tiles), columns)]
     return grid(rows, title=f"step {step}")
@@ -67,33 +67,33 @@ def evolution(
         most: how many steps to show: the first, the last, and more of the early ones between, when
             maps change fastest.
     """
-    chosen = [history[place] for place in chosen_places(len(history), most)]
+    chosen = [history[index] for index in select_steps(len(history), most)]
     rows = []
     for number, first in enumerate(history[0][1]):
-        row = [captioned(scaled(first.image, TILE), [first.class_name, ""])]
+        row = [add_caption(resize_longer_side(first.image, TILE), [first.class_name, ""])]
         for step, panels in chosen:
             panel = panels[number]
-            row.append(captioned(panel.heat(colormap, alpha), [f"step {step}", f"p = {panel.probability:.3f}"]))
+            row.append(add_caption(panel.heat(colormap, alpha), [f"step {step}", f"p = {panel.probability:.3f}"]))
         rows.append(row)
     return grid(rows)
 
 
-def chosen_places(count: int, most: int) -> list[int]:
-    """At most ``most`` of ``count`` places, both ends among them, denser at the beginning.
+def select_steps(count: int, most: int) -> list[int]:
+    """At most ``most`` of ``count`` indices, both ends among them, denser at the beginning.
 
-    >>> chosen_places(3, 7), chosen_places(40, 7)
+    >>> select_steps(3, 7), select_steps(40, 7)
     ([0, 1, 2], [0, 1, 4, 10, 17, 27, 39])
     """
     if count <= most:
         return list(range(count))
-    places = ((np.linspace(0, 1, most) ** 2) * (count - 1)).round().astype(int)
-    return sorted(set(places.tolist()))
+    indices = ((np.linspace(0, 1, most) ** 2) * (count - 1)).round().astype(int)
+    return sorted(set(indices.tolist()))
 
 
 def write_animation(path: Path, pictures: Sequence[Path], most: int = 100) -> None:
     """A GIF of the snapshots, the last one held; at most ``most`` of them."""
-    places = np.unique(np.linspace(0, len(pictures) - 1, min(len(pictures), most)).round().astype(int))
-    opened = [Image.open(pictures[place]).convert("RGB") for place in places]
+    indices = np.unique(np.linspace(0, len(pictures) - 1, min(len(pictures), most)).round().astype(int))
+    opened = [Image.open(pictures[index]).convert("RGB") for index in indices]
     # the colour bar's numbers move its width by a few pixels: every frame on the same sheet
     size = max(frame.width for frame in opened), max(frame.height for frame in opened)
     frames = []
@@ -101,7 +101,7 @@ def write_animation(path: Path, pictures: Sequence[Path], most: int = 100) -> No
         sheet = Image.new("RGB", size, (255, 255, 255))
         sheet.paste(frame)
         frames.append(sheet.quantize(128))
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         frames[0].save(
             temporary,
             save_all=True,

@@ -2,36 +2,30 @@
 
 from pytorch_lightning import seed_everything
 
-from camexp.devices import accelerator, device_type
+from camexp.devices import device_type, select_devices
+from camexp.training.build import build_datamodule, build_module, build_trainer, print_classes, read_options
 from camexp.training.checkpoints import Checkpoints
 from camexp.training.datamodule import CAMDataModule
+from camexp.training.fit import fit
 from camexp.training.inspector import CAMInspector
-from camexp.training.module import CAMTraining
+from camexp.training.module import CAMModule
 from camexp.training.report import report
-from camexp.training.resume import find_resumed
-from camexp.training.run import (
-    build_datamodule,
-    build_module,
-    build_trainer,
-    fit,
-    print_classes,
-    read_options,
-)
+from camexp.training.resume import find_resume_point
 
 __all__ = [
     "CAMDataModule",
     "CAMInspector",
-    "CAMTraining",
+    "CAMModule",
     "Checkpoints",
-    "accelerator",
     "build_datamodule",
     "build_module",
     "build_trainer",
     "device_type",
-    "find_resumed",
+    "find_resume_point",
     "fit",
     "print_classes",
     "read_options",
     "report",
     "seed_everything",
+    "select_devices",
 ]

@@ -12,10 +12,10 @@ from typing import Any
 import pytorch_lightning as pl
 
 from camexp.errors import UserError, reason
-from camexp.files import replacing, sync
-from camexp.models.checkpoint import KEY
-from camexp.training.interrupts import Interrupts, stopped
-from camexp.training.position import Position, loops_at
+from camexp.files import atomic_write, fsync
+from camexp.models.checkpoint import METADATA
+from camexp.training.interrupts import DistributedInterrupts, interruption
+from camexp.training.position import Position, loop_state
 
 METRICS = ("val/accuracy", "val/loss", "train/loss")
 
@@ -44,7 +44,7 @@ class Checkpoints(pl.Callback):
     ):
         self.folder, self.written, self.images = folder, tuple(written), images
         self.every_n_steps, self.keep = every_n_steps, keep
-        self.interrupts = Interrupts()
+        self.interrupts = DistributedInterrupts()
         self.best_accuracy: float | None = None
         self.best_step = 0
         self.metrics: dict[str, float] = {}
@@ -85,7 +85,7 @@ class Checkpoints(pl.Callback):
         done = trainer.fit_loop.epoch_loop.batch_progress.total.completed
         self.position = Position.after(done, int(trainer.num_training_batches), validated=False)
         self._save(trainer, [self.last])
-        raise stopped(self.interrupts.signum, trainer.global_step, self.last)
+        raise interruption(self.interrupts.signum, trainer.global_step, self.last)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         accuracy = float(trainer.callback_metrics["val/accuracy"])
@@ -112,14 +112,14 @@ class Checkpoints(pl.Callback):
             if trainer.is_global_zero:
                 self._drop_old()
         if signum and not due:
-            raise stopped(signum, step, self.last)
+            raise interruption(signum, step, self.last)
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        checkpoint["loops"] = loops_at(self.position, checkpoint["loops"], int(trainer.num_training_batches))
-        sizes = {path.name: sync(path) for path in self.written} if trainer.is_global_zero else {}
-        checkpoint[f"{KEY}_resume"] = {**self.position._asdict(), "written": sizes, "images": self.images}
+        checkpoint["loops"] = loop_state(self.position, checkpoint["loops"], int(trainer.num_training_batches))
+        sizes = {path.name: fsync(path) for path in self.written} if trainer.is_global_zero else {}
+        checkpoint[f"{METADATA}_resume"] = {**self.position._asdict(), "written": sizes, "images": self.images}
 
     def state_dict(self) -> dict[str, Any]:
         return {"best_accuracy": self.best_accuracy, "best_step": self.best_step, "metrics": dict(self.metrics)}
@@ -133,21 +133,21 @@ class Checkpoints(pl.Callback):
             trainer.save_checkpoint(paths[0])
             return
         try:
-            with replacing(paths[0]) as temporary:
+            with atomic_write(paths[0]) as temporary:
                 trainer.save_checkpoint(temporary)
-                sync(temporary)
+                fsync(temporary)
         except (OSError, RuntimeError) as error:  # torch's writer has its own word for a full disk
             raise UserError(
                 f"{paths[0]} could not be written ({reason(error)}): make room, or mend the disk; "
                 "resume=auto then goes on from the checkpoint before"
             ) from error
         for path in paths[1:]:
-            with replacing(path) as temporary:
+            with atomic_write(path) as temporary:
                 try:
                     os.link(paths[0], temporary)  # the same bytes under another name cost nothing
                 except OSError:
                     shutil.copyfile(paths[0], temporary)
-        sync(self.folder)
+        fsync(self.folder)
 
     def _drop_old(self) -> None:
         if self.keep is not None:

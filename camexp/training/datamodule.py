@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from camexp.data.imageset import ImageSet
-from camexp.data.order import EpochBatches
+from camexp.data.sampler import EpochBatchSampler
 from camexp.data.splits import Split, class_table
 from camexp.data.transforms import Transform
 from camexp.devices import default_workers
@@ -68,7 +68,7 @@ class CAMDataModule(pl.LightningDataModule):
         self.batch_size, self.seed = batch_size, seed
         self.world_size = world_size
         self.start = (0, 0)  # the epoch and the batch in it from which to go on
-        self.order: EpochBatches | None = None
+        self.order: EpochBatchSampler | None = None
         self.num_workers = default_workers(world_size) if num_workers is None else num_workers
 
     @property
@@ -77,20 +77,20 @@ class CAMDataModule(pl.LightningDataModule):
         return -(-len(self.split.train) // self.batch_size)
 
     def train_dataloader(self) -> DataLoader[Sample]:
-        self.order = EpochBatches(len(self.train_set), self.batch_size, self.seed, self._rank, self.world_size)
+        self.order = EpochBatchSampler(len(self.train_set), self.batch_size, self.seed, self._rank, self.world_size)
         self.order.start_at(*self.start)
         return self.loader(self.train_set, self.order)
 
     def val_dataloader(self) -> DataLoader[Sample]:
         # every so-manieth image, none twice: a padded share would count some images double
-        places = self.val_set.places[self._rank :: self.world_size]
-        return self.loader(LabelledImages(self.images, places, self.val_set.preprocessing, store=self.val_set.store))
+        indices = self.val_set.indices[self._rank :: self.world_size]
+        return self.loader(LabelledImages(self.images, indices, self.val_set.preprocessing, store=self.val_set.store))
 
     @property
     def _rank(self) -> int:
         return self.trainer.global_rank if self.trainer is not None else 0
 
-    def loader(self, data: LabelledImages, order: EpochBatches | None = None) -> DataLoader[Sample]:
+    def loader(self, data: LabelledImages, order: EpochBatchSampler | None = None) -> DataLoader[Sample]:
         """Batches of any of these images; one after the other without an order."""
         batches: dict[str, Any] = (
             {"batch_sampler": order} if order else {"batch_size": self.batch_size // self.world_size}
@@ -108,10 +108,10 @@ class CAMDataModule(pl.LightningDataModule):
         """``splits/train.csv``, ``splits/val.csv`` and ``classes.csv``."""
         images, paths = self.images, self.images.path_array
         for name in ("train", "val"):
-            places: Sequence[int] = getattr(self.split, name)
+            indices: Sequence[int] = getattr(self.split, name)
             rows = (
-                (os.fsdecode(paths.encoded(place)), label := images.labels[place], images.classes[label])
-                for place in places
+                (os.fsdecode(paths.encoded(index)), label := images.labels[index], images.classes[label])
+                for index in indices
             )
             write_csv(folder / SPLITS / f"{name}.csv", ("path", "label", "class"), rows)
         write_csv(folder / "classes.csv", ("label", "name", "train", "val"), class_table(self.images, self.split))

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from camexp.errors import UserError
-from camexp.files import replacing
+from camexp.files import atomic_write
 from camexp.labels import resolve_label
 from camexp.methods import Method, is_cam
 from camexp.models import CAMClassifier
@@ -84,7 +84,7 @@ class CAMInspector(pl.Callback):
         self._inspect(trainer, pl_module)
         if trainer.is_global_zero and self.history:
             strip = evolution(self.history, **self.style)  # type: ignore[arg-type]
-            with replacing(self.folder / "evolution.png") as temporary:
+            with atomic_write(self.folder / "evolution.png") as temporary:
                 strip.save(temporary)
             pictures = [self._picture(step, "png") for step, _ in self.history]
             write_animation(self.folder / "evolution.gif", [path for path in pictures if path.exists()])
@@ -124,24 +124,24 @@ class CAMInspector(pl.Callback):
         classifier: CAMClassifier = pl_module.classifier  # type: ignore[assignment]
         was_training = classifier.training
         classifier.eval()
-        panels = [panel for place in range(len(self.pictures)) for panel in self._panels(classifier, place)]
+        panels = [panel for index in range(len(self.pictures)) for panel in self._panels(classifier, index)]
         classifier.train(was_training)
 
         self.history.append((step, panels))
         figure = snapshot(panels, step, **self.style)  # type: ignore[arg-type]
-        with replacing(self._picture(step, "png")) as temporary:
+        with atomic_write(self._picture(step, "png")) as temporary:
             figure.save(temporary)
-        with replacing(self._picture(step, "npy")) as temporary:
+        with atomic_write(self._picture(step, "npy")) as temporary:
             np.save(temporary, np.stack([panel.cam for panel in panels]))
         self._append(step, panels)
         log_image(trainer, "cams/snapshot", figure, step)
 
-    def _panels(self, classifier: CAMClassifier, place: int) -> list[Panel]:
-        picture = self.pictures[place]
-        features = self._features(classifier, place)
+    def _panels(self, classifier: CAMClassifier, index: int) -> list[Panel]:
+        picture = self.pictures[index]
+        features = self._features(classifier, index)
         probabilities = classifier.explain_features(features).probabilities[0].cpu()
         predicted = int(probabilities.argmax())
-        labels = [predicted if wanted == "predicted" else int(wanted) for wanted in self.labels[place]]
+        labels = [predicted if wanted == "predicted" else int(wanted) for wanted in self.labels[index]]
         if is_cam(self.method):
             maps = classifier.explain_features(features, labels).maps
         else:
@@ -153,13 +153,13 @@ class CAMInspector(pl.Callback):
         return panels
 
     @torch.no_grad()
-    def _features(self, classifier: CAMClassifier, place: int) -> Tensor:
+    def _features(self, classifier: CAMClassifier, index: int) -> Tensor:
         """The trunk's output for one picture; a frozen trunk is asked once."""
-        if place in self._frozen:
-            return self._frozen[place]
-        features = classifier.trunk_features(classifier.preprocess(self.pictures[place])[None])
+        if index in self._frozen:
+            return self._frozen[index]
+        features = classifier.trunk_features(classifier.preprocess(self.pictures[index])[None])
         if classifier.trunk_is_frozen:
-            self._frozen[place] = features
+            self._frozen[index] = features
         return features
 
     def _append(self, step: int, panels: Sequence[Panel]) -> None:

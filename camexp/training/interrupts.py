@@ -8,15 +8,14 @@ import pytorch_lightning as pl
 import torch
 
 from camexp.errors import Interrupted
-from camexp.launching import interrupts
-from camexp.launching.interrupts import signal_name
+from camexp.launching.interrupts import Interrupts, signal_name
 
 log = logging.getLogger(__name__)
 
 EVERY = 10  # steps between the processes' agreements on a GPU, which an agreement makes wait
 
 
-class Interrupts(interrupts.Interrupts):
+class DistributedInterrupts(Interrupts):
     """As :class:`camexp.launching.interrupts.Interrupts`, for processes that train together."""
 
     def agreed(self, trainer: pl.Trainer) -> int:
@@ -29,7 +28,7 @@ class Interrupts(interrupts.Interrupts):
         return int(trainer.strategy.reduce(noted, reduce_op="max"))
 
 
-def stopped(signum: int, step: int, saved: object) -> Interrupted:
+def interruption(signum: int, step: int, saved: object) -> Interrupted:
     """What to raise once all is saved."""
     log.debug(f"{signal_name(signum)} at step {step}")
     return Interrupted(

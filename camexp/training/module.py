@@ -12,18 +12,18 @@ from torch import Tensor
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
-from camexp.data.order import seed_from
+from camexp.data.sampler import derive_seed
 from camexp.errors import UserError
 from camexp.features import FeatureCache
-from camexp.features.batches import UNCOUNTED, Batch
+from camexp.features.batches import IGNORE_INDEX, Batch
 from camexp.models import CAMClassifier
-from camexp.models.checkpoint import KEY, describe
+from camexp.models.checkpoint import METADATA, checkpoint_metadata
 
 MakeOptimizer = Callable[..., torch.optim.Optimizer]
 MakeScheduler = Callable[..., torch.optim.lr_scheduler.LRScheduler]
 
 
-class CAMTraining(pl.LightningModule):
+class CAMModule(pl.LightningModule):
     """Cross-entropy and the head's L2, minimised over what is not frozen.
 
     Args:
@@ -66,7 +66,7 @@ class CAMTraining(pl.LightningModule):
         """The trunk's output ``(B, D, h, w)`` for a batch: read where it is stored, computed and stored where not."""
         if self.features is None:
             return self.classifier.trunk_features(batch.images)
-        return self.features.complete(batch, self.classifier)
+        return self.features.trunk_features(batch, self.classifier)
 
     def on_train_epoch_start(self) -> None:
         order = getattr(self.trainer.datamodule, "order", None)  # type: ignore[attr-defined]
@@ -75,17 +75,17 @@ class CAMTraining(pl.LightningModule):
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         # a step's random numbers follow from its number: whatever came before it, interruptions among it
-        torch.manual_seed(seed_from(self.seed, self.trainer.global_step))
+        torch.manual_seed(derive_seed(self.seed, self.trainer.global_step))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         labels, head = batch.labels, self.classifier.head
-        count = self._over_processes((labels != UNCOUNTED).sum())
+        count = self._all_reduce_sum((labels != IGNORE_INDEX).sum())
         processes = self.trainer.world_size
         if processes > 1:  # the same dropout as one process would draw for the whole batch
             head.rows = int(count), (torch.arange(len(labels)) * processes + self.trainer.global_rank) % int(count)
         logits = self(batch)
-        summed = F.cross_entropy(logits, labels, ignore_index=UNCOUNTED, reduction="sum")
-        sums = self._over_processes(torch.stack([summed.detach(), (logits.argmax(1) == labels).sum()]))
+        summed = F.cross_entropy(logits, labels, ignore_index=IGNORE_INDEX, reduction="sum")
+        sums = self._all_reduce_sum(torch.stack([summed.detach(), (logits.argmax(1) == labels).sum()]))
         penalty = head.l2_penalty()
         cross_entropy, accuracy = sums / count
         self.log_dict({"train/loss": cross_entropy, "train/l2": penalty, "train/accuracy": accuracy})
@@ -95,7 +95,7 @@ class CAMTraining(pl.LightningModule):
         # gradients are averaged over the processes, whose shares may differ by an image
         return summed * processes / count + penalty
 
-    def _over_processes(self, values: Tensor) -> Tensor:
+    def _all_reduce_sum(self, values: Tensor) -> Tensor:
         """The sum over all training processes."""
         return self.trainer.strategy.reduce(values, reduce_op="sum")  # type: ignore[return-value]
 
@@ -123,7 +123,7 @@ class CAMTraining(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint[KEY] = describe(self.classifier, self.config)
+        checkpoint[METADATA] = checkpoint_metadata(self.classifier, self.config)
 
 
 def require_eps(optimizer: torch.optim.Optimizer) -> None:

@@ -31,7 +31,7 @@ class Position(NamedTuple):
         return cls(epoch, batch, validated)
 
 
-def loops_at(position: Position, loops: dict[str, Any], epoch_length: int) -> dict[str, Any]:
+def loop_state(position: Position, loops: dict[str, Any], epoch_length: int) -> dict[str, Any]:
     """Lightning's loop state, set to a position between two steps.
 
     Lightning's counters depend on the hook in which a checkpoint is written, and several of these states it

@@ -13,12 +13,12 @@ from lightning_fabric.utilities import move_data_to_device
 
 from camexp.cam.maps import upsample
 from camexp.config import TrainOptions, flat
-from camexp.files import shown, write_json
+from camexp.files import display_path, write_json
 from camexp.run_files import SUMMARY
 from camexp.training.checkpoints import Checkpoints
 from camexp.training.datamodule import CAMDataModule
 from camexp.training.loggers import log_final
-from camexp.training.module import CAMTraining
+from camexp.training.module import CAMModule
 from camexp.training.progress import TrainingProgress
 from camexp.training.pruning import Pruning
 from camexp.training.summary import device_name, git_commit, next_command, summary_table, versions
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 C = TypeVar("C", bound=pl.Callback)
 
 
-def report(trainer: pl.Trainer, module: CAMTraining, datamodule: CAMDataModule, options: TrainOptions) -> float:
+def report(trainer: pl.Trainer, module: CAMModule, datamodule: CAMDataModule, options: TrainOptions) -> float:
     """Write ``summary.json``, print the table and the next command; returns the best validation accuracy.
 
     To be called by all training processes: what is measured here they measure together, the first one tells.
@@ -65,18 +65,18 @@ def report(trainer: pl.Trainer, module: CAMTraining, datamodule: CAMDataModule, 
     log_final(trainer, flat(options.to_dict()), {f"final/{key}": value for key, value in final.items()})
     image = datamodule.images.paths[datamodule.split.val[0]]
     predict = Path(sys.argv[0]).with_name("predict.py")
-    command = next_command(Path(shown(str(predict))), checkpoints.best, image)
+    command = next_command(Path(display_path(str(predict))), checkpoints.best, image)
     log.info(f"\n{summary_table(summary)}\n\nsee where it looks:\n  {command}")
     return best_accuracy
 
 
 @torch.inference_mode()
-def pointing(module: CAMTraining, datamodule: CAMDataModule, device: torch.device) -> float:
+def pointing(module: CAMModule, datamodule: CAMDataModule, device: torch.device) -> float:
     """The share of validation images whose map of the true class peaks inside the object's mask, in [0, 1].
 
     Several processes look at a share of the images each, and all of them get the figure of all images.
     """
-    from camexp.evaluation.pointing import PointingGame  # at the end: the first step need not wait for it
+    from camexp.evaluation.pointing_game import PointingGame  # at the end: the first step need not wait for it
 
     masks_of = datamodule.images.mask
     assert masks_of is not None
@@ -85,8 +85,8 @@ def pointing(module: CAMTraining, datamodule: CAMDataModule, device: torch.devic
     for batch in datamodule.val_dataloader():
         batch = move_data_to_device(batch, device)
         maps = module.classifier.explain_features(module.trunk_features(batch), batch.labels[:, None]).maps.cpu()
-        for cam, place in zip(maps, batch.places.tolist(), strict=True):
-            mask = torch.from_numpy(masks_of(datamodule.images.paths[place]).copy())
+        for cam, index in zip(maps, batch.indices.tolist(), strict=True):
+            mask = torch.from_numpy(masks_of(datamodule.images.paths[index]).copy())
             size = (mask.shape[0], mask.shape[1])
             metric.update(upsample(cam[None], size)[0], mask[None])  # as evaluate.py does it
     return float(metric.compute())

@@ -19,10 +19,10 @@ from torch import Tensor
 from camexp.config import TrainOptions, flat
 from camexp.data import ImageSet, Split
 from camexp.errors import UserError
-from camexp.files import replacing
+from camexp.files import atomic_write
 from camexp.launching.run_folder import traces
 from camexp.models import CAMClassifier
-from camexp.models.checkpoint import KEY, PREFIX, read_checkpoint
+from camexp.models.checkpoint import METADATA, STATE_PREFIX, read_checkpoint
 from camexp.run_files import CAM_STEPS, CAMS, CHECKPOINTS, METRICS, SUMMARY
 from camexp.training.datamodule import CAMDataModule
 from camexp.training.position import Position
@@ -30,16 +30,16 @@ from camexp.training.position import Position
 log = logging.getLogger(__name__)
 
 # Options without which the numbers are the same, or which may change on purpose in the middle of a run.
-FREE = (
+MAY_CHANGE = (
     "run_dir", "resume", "debug", "command", "num_workers", "model.weights", "dataset.root", "dataset.download",
     "dataset.check", "checkpoint.", "inspect.", "logger.", "cam.", "callbacks.", "features.", "trainer.", "precision",
     "compile",
 )  # fmt: skip
-SILENT = ("run_dir", "resume", "debug", "command", "num_workers", "logger.")
+NOT_REPORTED = ("run_dir", "resume", "debug", "command", "num_workers", "logger.")
 
 
 @dataclass(frozen=True)
-class Resumed:
+class ResumePoint:
     """Where an interrupted run goes on.
 
     Attributes:
@@ -59,7 +59,7 @@ class Resumed:
     accuracy: float | None = None
 
 
-def find_resumed(options: TrainOptions) -> Resumed | None:
+def find_resume_point(options: TrainOptions) -> ResumePoint | None:
     """What a run folder holds to go on from; ``None`` if it is new.
 
     Raises:
@@ -68,7 +68,7 @@ def find_resumed(options: TrainOptions) -> Resumed | None:
     folder = Path(options.run_dir)
     if not traces(folder):
         return None
-    path = newest_sound(folder / CHECKPOINTS)
+    path = newest_intact(folder / CHECKPOINTS)
     unreadable = [one.name for one in sorted((folder / CHECKPOINTS).glob("[!.]*.ckpt"))]
     if path is None and unreadable:  # they may be of another version, or the disk away: nothing is thrown away for that
         raise UserError(
@@ -77,16 +77,16 @@ def find_resumed(options: TrainOptions) -> Resumed | None:
         )
     if path is None:
         log.info(f"resume: {folder} holds no sound checkpoint: it begins again")
-        return Resumed(None, written={})
+        return ResumePoint(None, written={})
     checkpoint = read_checkpoint(path, "resume", mmap=True)
-    _require_same(checkpoint[KEY]["config"], options, folder)
-    about = checkpoint[f"{KEY}_resume"]
-    accuracy = _finished(folder, checkpoint[KEY]["config"], options)
+    _require_same(checkpoint[METADATA]["config"], options, folder)
+    about = checkpoint[f"{METADATA}_resume"]
+    accuracy = _finished(folder, checkpoint[METADATA]["config"], options)
     if accuracy is not None:
         log.info(f"{folder} is finished already: best validation accuracy {accuracy:.4f}")
-        return Resumed(path, checkpoint["global_step"], accuracy=accuracy)
+        return ResumePoint(path, checkpoint["global_step"], accuracy=accuracy)
     log.info(f"resume: from {path}, after step {checkpoint['global_step']}")
-    return Resumed(
+    return ResumePoint(
         path=path,
         step=checkpoint["global_step"],
         position=Position(about["epoch"], about["batch"], about["validated"]),
@@ -95,11 +95,11 @@ def find_resumed(options: TrainOptions) -> Resumed | None:
     )
 
 
-def newest_sound(folder: Path) -> Path | None:
+def newest_intact(folder: Path) -> Path | None:
     """The checkpoint of the highest step whose every byte is as it was written; damaged ones are told of.
 
     >>> import tempfile
-    >>> newest_sound(Path(tempfile.mkdtemp())) is None
+    >>> newest_intact(Path(tempfile.mkdtemp())) is None
     True
     """
     found: list[tuple[int, bool, Path]] = []
@@ -108,36 +108,36 @@ def newest_sound(folder: Path) -> Path | None:
             continue
         try:
             checkpoint = read_checkpoint(path, "resume", mmap=True)
-            found.append((checkpoint["global_step"], checkpoint[f"{KEY}_resume"]["validated"], path))
+            found.append((checkpoint["global_step"], checkpoint[f"{METADATA}_resume"]["validated"], path))
         except (UserError, KeyError, TypeError):
             log.warning(f"resume: {path} is damaged, or of another version: passed over")
     for *_, path in sorted(found, reverse=True):
-        if _sound(path):
+        if _is_intact(path):
             return path
         log.warning(f"resume: {path} is damaged (a checksum does not fit): passed over")
     return None
 
 
-class GoOn(pl.Callback):
+class ResumeCallback(pl.Callback):
     """Bring a run folder to where the run goes on from, once every process knows where that is.
 
     Args:
-        resumed: see :func:`find_resumed`.
+        resumed: see :func:`find_resume_point`.
         datamodule: writes its lists.
         folder: of the run.
     """
 
-    def __init__(self, resumed: Resumed | None, datamodule: CAMDataModule, folder: Path):
+    def __init__(self, resumed: ResumePoint | None, datamodule: CAMDataModule, folder: Path):
         self.resumed, self.datamodule, self.folder = resumed, datamodule, folder
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         if trainer.is_global_zero:
             if self.resumed is not None:
-                forget_what_came_after(self.folder, self.resumed)
+                rewind(self.folder, self.resumed)
             self.datamodule.write_lists(self.folder)
 
 
-def forget_what_came_after(folder: Path, resumed: Resumed) -> None:
+def rewind(folder: Path, resumed: ResumePoint) -> None:
     """Cut the tables to what they held, and remove the snapshots that came later: all of it comes again."""
     (folder / SUMMARY).unlink(missing_ok=True)
     for name, path in {METRICS: folder / METRICS, CAM_STEPS: folder / CAMS / CAM_STEPS}.items():
@@ -151,13 +151,13 @@ def forget_what_came_after(folder: Path, resumed: Resumed) -> None:
             log.warning(f"resume: {path} has lost rows")
             continue
         content = path.read_bytes()[:size]
-        with replacing(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.write_bytes(content)
     for snapshot in (folder / CAMS).glob("step_*.*"):
         if snapshot.stem[5:].isdecimal() and (resumed.path is None or int(snapshot.stem[5:]) > resumed.step):
             snapshot.unlink()
-    for place in (folder, folder / CHECKPOINTS, folder / CAMS):
-        for left in place.glob(".[0-9]*~*"):  # what a killed process was about to rename
+    for part in (folder, folder / CHECKPOINTS, folder / CAMS):
+        for left in part.glob(".[0-9]*~*"):  # what a killed process was about to rename
             left.unlink()
 
 
@@ -167,18 +167,18 @@ def image_digest(images: ImageSet, split: Split) -> str:
     root = os.path.join(os.fsencode(images.root), b"")
     paths = images.path_array
     endings = [f"\0{name}\0".encode(errors="surrogateescape") for name in images.classes]
-    for places in (split.train, split.val):
-        for place in places:
-            path = paths.encoded(place)
+    for indices in (split.train, split.val):
+        for index in indices:
+            path = paths.encoded(index)
             # os.path.relpath asks for the working directory each time: 13 s for a million images
             below = path.startswith(root) and b".." not in path
             name = path[len(root) :] if below else os.path.relpath(path, os.fsencode(images.root))
-            digest.update(name + endings[images.labels[place]])
+            digest.update(name + endings[images.labels[index]])
         digest.update(b"\1")
     return digest.hexdigest()
 
 
-def require_same_trunk(resumed: Resumed, classifier: CAMClassifier) -> None:
+def require_same_trunk(resumed: ResumePoint, classifier: CAMClassifier) -> None:
     """Make sure that the network was built as the run's own: what is frozen, and what its input is brought to, are
     used before a checkpoint is restored.
 
@@ -189,10 +189,10 @@ def require_same_trunk(resumed: Resumed, classifier: CAMClassifier) -> None:
         return
     checkpoint = read_checkpoint(resumed.path, "resume", mmap=True)
     before = checkpoint["state_dict"]
-    same = checkpoint[KEY]["preprocessing"] == classifier.preprocessing.to_dict() and all(
-        parameter.requires_grad or _same(before[f"{PREFIX}{name}"], parameter.cpu())
+    same = checkpoint[METADATA]["preprocessing"] == classifier.preprocessing.to_dict() and all(
+        parameter.requires_grad or _same(before[f"{STATE_PREFIX}{name}"], parameter.cpu())
         for name, parameter in classifier.named_parameters()
-        if f"{PREFIX}{name}" in before
+        if f"{STATE_PREFIX}{name}" in before
     )
     if not same:
         raise UserError(
@@ -209,7 +209,7 @@ def _same(before: Tensor, now: Tensor) -> bool:
     return before.shape == now.shape and torch.allclose(before.double(), now.double(), rtol=coarsest, atol=1e-6)
 
 
-def require_same_images(resumed: Resumed, digest: str, root: Path) -> None:
+def require_same_images(resumed: ResumePoint, digest: str, root: Path) -> None:
     """Make sure that the images are those of the run so far.
 
     Raises:
@@ -225,12 +225,12 @@ def require_same_images(resumed: Resumed, digest: str, root: Path) -> None:
 def _require_same(before: Mapping[str, Any], options: TrainOptions, folder: Path) -> None:
     old, new = flat(before), flat(options.to_dict())
     changed = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
-    told = [key for key in changed if not key.startswith(SILENT)]
+    told = [key for key in changed if not key.startswith(NOT_REPORTED)]
 
     def change(key: str) -> str:
         return f"{key}={new.get(key)} (was {old.get(key)})"
 
-    refused = [key for key in told if not key.startswith(FREE)]
+    refused = [key for key in told if not key.startswith(MAY_CHANGE)]
     if refused:
         raise UserError(
             f"resume: {', '.join(map(change, refused))} cannot change in the middle of the run in {folder}: "
@@ -250,7 +250,7 @@ def _finished(folder: Path, before: Mapping[str, Any], options: TrainOptions) ->
         return None
 
 
-def _sound(path: Path) -> bool:
+def _is_intact(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.testzip() is None

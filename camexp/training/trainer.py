@@ -16,7 +16,7 @@ from camexp.errors import UserError, reason
 from camexp.models.checkpoint import read_checkpoint
 
 # what Lightning's Trainer is given here, by the option that decides it
-INSTEAD = {
+SET_BY = {
     "accelerator": "trainer.gpus",
     "devices": "trainer.gpus",
     "precision": "precision",
@@ -28,7 +28,7 @@ INSTEAD = {
     "enable_checkpointing": "checkpoint",
 }
 # these change what a step or an epoch is, which checkpoints count in
-REFUSED = frozenset(
+UNSUPPORTED = frozenset(
     "accumulate_grad_batches limit_train_batches overfit_batches reload_dataloaders_every_n_epochs".split()  # noqa: SIM905
 )
 
@@ -113,7 +113,7 @@ def build_trainer(
 
     Args:
         options: the ``trainer`` group; keys that are not ours are Lightning's own.
-        devices: see :func:`camexp.devices.accelerator`.
+        devices: see :func:`camexp.devices.select_devices`.
         precision: Lightning's, as ``32-true``, ``bf16-mixed``, ``16-mixed``.
         steps_per_epoch: an epoch that is no longer than ``check_every_n_steps`` is checked at its end instead.
         callbacks, loggers: what watches.
@@ -123,7 +123,7 @@ def build_trainer(
     every = check_interval(options.check_every_n_steps, steps_per_epoch, validation_batches)
     steps = total_steps(options, steps_per_epoch)
     extra = options.extra
-    if refused := sorted(extra.keys() & REFUSED):
+    if refused := sorted(extra.keys() & UNSUPPORTED):
         raise UserError(
             f"trainer.{refused[0]}={extra[refused[0]]} is not supported: a step is a batch here, and an epoch "
             "all images; choose batch_size, trainer.max_steps or dataset.classes"
@@ -151,7 +151,7 @@ def build_trainer(
         use_distributed_sampler=False,  # the datamodule shares out images without counting any twice
     )
     if taken := sorted(extra.keys() & settings.keys()):
-        instead = f"give {INSTEAD[taken[0]]}=… instead" if taken[0] in INSTEAD else "leave it out"
+        instead = f"give {SET_BY[taken[0]]}=… instead" if taken[0] in SET_BY else "leave it out"
         raise UserError(f"trainer.{taken[0]}={extra[taken[0]]} is set by camexp itself: {instead}")
     try:
         return pl.Trainer(**settings, **extra)

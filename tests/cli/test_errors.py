@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from camexp.models import CAMClassifier, Preprocessing, describe
+from camexp.models import CAMClassifier, Preprocessing, checkpoint_metadata
 from tests.conftest import TINY, paint
 
 TRAIN = [
@@ -120,7 +120,7 @@ def test_train(script, colours, arguments, said, tmp_path):
 def test_predict(script, tmp_path, arguments, said):
     model = CAMClassifier("vgg11", ["cat", "dog"], Preprocessing((32, 32)), width=1 / 16, head={"channels": 8})
     state = {f"classifier.{key}": value for key, value in model.state_dict().items()}
-    torch.save({"camexp": describe(model, {}), "state_dict": state}, tmp_path / "a.ckpt")
+    torch.save({"camexp": checkpoint_metadata(model, {}), "state_dict": state}, tmp_path / "a.ckpt")
     paint(tmp_path / "a.png", (9, 9, 9))
     done = script("predict.py", *arguments.format(ckpt="a.ckpt", image="a.png").split())
     check(done, said)

@@ -14,12 +14,12 @@ import torch
 from PIL import Image
 
 from camexp import UserError
+from camexp.evaluation.box_formats import read_boxes
 from camexp.evaluation.heatmaps import read_heatmap
-from camexp.evaluation.truth import read_boxes
 from camexp.models.trunks import build_trunk
 from camexp.models.weights import load_weights
 from camexp.reporting.comparison import find_jobs
-from camexp.training.resume import newest_sound
+from camexp.training.resume import newest_intact
 from tests.conftest import ROOT, TINY, paint
 
 
@@ -85,7 +85,7 @@ def test_a_folder_of_runs_cannot_execute_what_it_brings(tmp_path, marker):
     (job / "checkpoints" / "last.ckpt").write_bytes(pickle.dumps(Payload(marker)))
     torch.save({"camexp": {}, "state_dict": {}, "x": Payload(marker)}, job / "checkpoints" / "best.ckpt")
     assert find_jobs(tmp_path / "sweep")[0].state == "unfinished"
-    assert newest_sound(job / "checkpoints") is None
+    assert newest_intact(job / "checkpoints") is None
     assert not marker.exists()
 
 
@@ -160,7 +160,7 @@ def test_a_full_disk_keeps_what_was_there(colours, tmp_path):
     assert full.returncode == 1 and "Traceback" not in full.stdout + full.stderr
     assert "could not be written" in full.stderr and full.stderr.count("\n") == 1, full.stderr
     assert not list((tmp_path / "run").rglob(".[0-9]*~*"))
-    assert newest_sound(tmp_path / "run/checkpoints").exists()
+    assert newest_intact(tmp_path / "run/checkpoints").exists()
     freed = subprocess.run([*command, "trainer.max_steps=6"], cwd=tmp_path, capture_output=True, text=True)
     assert freed.returncode == 0 and "after step 2" in freed.stdout, freed.stderr
 
@@ -205,7 +205,7 @@ def test_a_loss_that_is_no_number_leaves_no_checkpoint_of_it(script, colours, tm
 
 def test_masks_and_boxes_of_other_images(tmp_path, colours):
     from camexp.data import find_imagefolder
-    from camexp.evaluation.truthset import load_truth
+    from camexp.evaluation.ground_truth import load_truth
 
     images = find_imagefolder(str(colours))
     (tmp_path / "masks" / "red").mkdir(parents=True)

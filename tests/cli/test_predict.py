@@ -12,7 +12,7 @@ from scipy.io import loadmat
 
 import camexp
 from camexp.cam import box_from_map, colourise
-from camexp.models import CAMClassifier, Preprocessing, describe
+from camexp.models import CAMClassifier, Preprocessing, checkpoint_metadata
 from tests.conftest import paint, run_process
 
 CLASSES = ["cat", "ice cream, (big) = 1", "dog/wolf"]
@@ -26,7 +26,7 @@ def ckpt(tmp_path):
     ).eval()
     path = tmp_path / "lr=0.1, best [1].ckpt"
     state = {f"classifier.{key}": value for key, value in model.state_dict().items()}
-    torch.save({"camexp": describe(model, {}), "state_dict": state}, path)
+    torch.save({"camexp": checkpoint_metadata(model, {}), "state_dict": state}, path)
     return path
 
 
@@ -212,7 +212,7 @@ def test_names_with_line_breaks_and_without_encoding(script, ckpt, photos, tmp_p
 def test_class_names_that_differ_only_in_odd_letters(script, photos, tmp_path):
     model = CAMClassifier("vgg11", ["a:b", "a?b", "A_b"], Preprocessing((32, 32)), width=1 / 16, head={"channels": 8})
     state = {f"classifier.{key}": value for key, value in model.state_dict().items()}
-    torch.save({"camexp": describe(model, {}), "state_dict": state}, tmp_path / "c.ckpt")
+    torch.save({"camexp": checkpoint_metadata(model, {}), "state_dict": state}, tmp_path / "c.ckpt")
     done = script("predict.py", "ckpt=c.ckpt", f"input={photos / 'a.png'}", "label=all", "output=out", "npz=true")
     assert done.code == 0, done.err
     assert len(list((tmp_path / "out" / "overlays").iterdir())) == 3

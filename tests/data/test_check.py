@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from camexp.data import UnreadableImage, decodable, find_imagefolder
-from camexp.data.decodable import find_undecodable
+from camexp.data import UnreadableImage, check, find_imagefolder
+from camexp.data.check import find_undecodable
 from camexp.data.imageset import ImageSet
 
 
@@ -16,24 +16,24 @@ from camexp.data.imageset import ImageSet
 def looked(monkeypatch) -> list[str]:
     """The names of the files that were decoded."""
     names: list[str] = []
-    read = decodable.read_image
-    monkeypatch.setattr(decodable, "read_image", lambda path: names.append(path.name) or read(path))
+    read = check.read_image
+    monkeypatch.setattr(check, "read_image", lambda path: names.append(path.name) or read(path))
     return names
 
 
 def test_an_interrupted_check_goes_on(colours, looked, monkeypatch):
     images = find_imagefolder(str(colours))
-    advance = decodable.Progress.advance
+    advance = check.Progress.advance
 
     def interrupted(progress, count, note=""):
         advance(progress, count, note)
         if progress.done >= 16:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(decodable.Progress, "advance", interrupted)
+    monkeypatch.setattr(check.Progress, "advance", interrupted)
     with pytest.raises(KeyboardInterrupt):
         find_undecodable(images)
-    monkeypatch.setattr(decodable.Progress, "advance", advance)
+    monkeypatch.setattr(check.Progress, "advance", advance)
     looked.clear()
     assert find_undecodable(images) == [] and len(looked) == 8
 
@@ -41,15 +41,15 @@ def test_an_interrupted_check_goes_on(colours, looked, monkeypatch):
 def _check_and_die(images: ImageSet, portion: int) -> None:
     import os
 
-    decodable.PORTION = portion
-    advance = decodable.Progress.advance
+    check.PORTION = portion
+    advance = check.Progress.advance
 
     def killed(progress, count, note=""):
         advance(progress, count, note)
         if progress.done >= 16:
             os._exit(9)  # as a kill: nothing is tidied up
 
-    decodable.Progress.advance = killed
+    check.Progress.advance = killed
     find_undecodable(images)
 
 
@@ -66,7 +66,7 @@ def test_a_killed_check_keeps_the_portions_that_were_whole(colours, looked):
 def test_subsets_are_remembered_together(colours, looked):
     images = find_imagefolder(str(colours))
     for some in (["blue", "green"], ["green", "red"]):
-        find_undecodable(images.only(some))
+        find_undecodable(images.select_classes(some))
     assert len(looked) == 24
     assert find_undecodable(images) == [] and len(looked) == 24
 
@@ -74,7 +74,7 @@ def test_subsets_are_remembered_together(colours, looked):
 def _check(
     images: ImageSet, begun: multiprocessing.Event, go_on: multiprocessing.Event, log: Path, broken: str
 ) -> None:
-    read = decodable.read_image
+    read = check.read_image
 
     def slow(path):
         begun.set()
@@ -85,7 +85,7 @@ def _check(
             raise UnreadableImage("stale file handle")
         return read(path)
 
-    decodable.read_image = slow
+    check.read_image = slow
     with log.with_name(f"found-{multiprocessing.current_process().name}").open("w") as file:
         file.write(repr([path.name for path, _ in find_undecodable(images)]))
 
@@ -113,16 +113,16 @@ def test_several_processes_decode_each_file_once_and_find_the_same(colours, tmp_
 
 
 def _wait(images: ImageSet, waiting: multiprocessing.Event, go_on: multiprocessing.Event, log: Path) -> None:
-    from camexp.data import exclusive
+    from camexp import locks
 
-    lock, barrier = exclusive.lock, waiting
+    lock_file, barrier = locks.lock_file, waiting
 
     def told(path, shared, wait=False):
         if wait:
             barrier.set()
-        return lock(path, shared, wait)
+        return lock_file(path, shared, wait)
 
-    exclusive.lock = told
+    locks.lock_file = told
     _check(images, waiting, go_on, log, "none")
 
 
@@ -131,13 +131,13 @@ def test_no_more_files_are_queued_than_threads_can_soon_take(colours, monkeypatc
     many = images.take(list(range(24)) * 100)
     submitted, most = 0, 0
 
-    class Pool(decodable.ThreadPoolExecutor):
+    class Pool(check.ThreadPoolExecutor):
         def submit(self, *args):
             nonlocal submitted
             submitted += 1
             return super().submit(*args)
 
-    advance, done = decodable.Progress.advance, 0
+    advance, done = check.Progress.advance, 0
 
     def counted(progress, count, note=""):
         nonlocal done, most
@@ -145,6 +145,6 @@ def test_no_more_files_are_queued_than_threads_can_soon_take(colours, monkeypatc
         most = max(most, submitted - done)
         advance(progress, count, note)
 
-    monkeypatch.setattr(decodable, "ThreadPoolExecutor", Pool)
-    monkeypatch.setattr(decodable.Progress, "advance", counted)
+    monkeypatch.setattr(check, "ThreadPoolExecutor", Pool)
+    monkeypatch.setattr(check.Progress, "advance", counted)
     assert find_undecodable(many) == [] and done == 300 and 0 < most <= 2 * 32

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from camexp import UserError
-from camexp.data import download, exclusive, find_caltech256
+from camexp.data import download, find_caltech256
 from camexp.reporting.progress import Progress
 from tests.conftest import paint
 
@@ -96,7 +96,7 @@ class Downloading:
         self.process.start()
 
     def _run(self, root, where, locks):
-        lock, advance = exclusive.lock, Progress.advance
+        lock_file, advance = locks.lock_file, Progress.advance
 
         def noted(path, shared, wait=False):
             if not locks:
@@ -104,7 +104,7 @@ class Downloading:
             if wait:
                 self.waiting.set()
                 self.told.set()
-            return lock(path, shared, wait)
+            return lock_file(path, shared, wait)
 
         def stopped(progress, count, note=""):
             self.fetching.set()
@@ -112,7 +112,7 @@ class Downloading:
             os.read(self._go_on, 1)
             advance(progress, count, note)
 
-        exclusive.lock = download.lock = noted
+        locks.lock_file = download.lock_file = noted
         Progress.advance = stopped
         assert find_caltech256(str(root), download=True, **where).classes == ("ak47", "dog")
 

@@ -62,14 +62,14 @@ def test_a_loop_of_links_ends(tmp_path):
 def test_classes_are_limited_by_name_number_or_count(colours):
     images = find_imagefolder(str(colours))
     assert images.classes == ("blue", "green", "red")
-    assert images.only(["red", "blue"]).classes == ("blue", "red")
-    assert images.only([2, "green"]).labels == (0,) * 8 + (1,) * 8
-    assert images.only(2).classes == ("blue", "green")
-    assert {path.parent.name for path in images.only(["red", "blue"]).paths} == {"red", "blue"}
+    assert images.select_classes(["red", "blue"]).classes == ("blue", "red")
+    assert images.select_classes([2, "green"]).labels == (0,) * 8 + (1,) * 8
+    assert images.select_classes(2).classes == ("blue", "green")
+    assert {path.parent.name for path in images.select_classes(["red", "blue"]).paths} == {"red", "blue"}
     for wanted, said in ((["red", "redd"], "did you mean red"), (["red"], "at least two"), (["red", "red"], "each once"),
                          (4, "expected 2 to 3"), (1, "expected 2 to 3")):  # fmt: skip
         with pytest.raises(UserError, match=said):
-            images.only(wanted)
+            images.select_classes(wanted)
 
 
 def test_roots_that_will_not_do(tmp_path):
@@ -102,11 +102,11 @@ def test_undecodable_files_are_skipped_listed_and_counted(colours, tmp_path, cap
 
 
 def test_what_was_decodable_is_remembered_until_the_file_changes(colours, monkeypatch):
-    from camexp.data import decodable
+    from camexp.data import check
 
     looked = []
-    read = decodable.read_image
-    monkeypatch.setattr(decodable, "read_image", lambda path: looked.append(path.name) or read(path))
+    read = check.read_image
+    monkeypatch.setattr(check, "read_image", lambda path: looked.append(path.name) or read(path))
     build_images(options(colours))
     assert len(looked) == 24
     build_images(options(colours))
@@ -152,23 +152,23 @@ def test_caltech101_leaves_the_background_out(tmp_path):
 def test_a_folder_called_like_a_number_is_found_by_its_name(tmp_path):
     for name in "1234":
         paint(tmp_path / name / "a.png", GREY)
-    assert find_imagefolder(str(tmp_path)).only([1, 2]).classes == ("1", "2")
+    assert find_imagefolder(str(tmp_path)).select_classes([1, 2]).classes == ("1", "2")
     for wanted in (1.5, True, [1.5, 2], [None, 1]):
         with pytest.raises(UserError):
-            find_imagefolder(str(tmp_path)).only(wanted)
+            find_imagefolder(str(tmp_path)).select_classes(wanted)
 
 
 def test_a_failure_is_looked_at_again(colours, monkeypatch):
-    from camexp.data import UnreadableImage, decodable
+    from camexp.data import UnreadableImage, check
 
-    read = decodable.read_image
+    read = check.read_image
 
     def failing(path):
         if path.name == "red_3.png":
             raise UnreadableImage("stale file handle")
         return read(path)
 
-    monkeypatch.setattr(decodable, "read_image", failing)
+    monkeypatch.setattr(check, "read_image", failing)
     assert len(build_images(options(colours))) == 23
-    monkeypatch.setattr(decodable, "read_image", read)
+    monkeypatch.setattr(check, "read_image", read)
     assert len(build_images(options(colours))) == 24

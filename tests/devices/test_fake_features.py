@@ -10,7 +10,7 @@ from lightning_fabric.utilities import move_data_to_device
 
 from camexp.features import FeatureCache
 from camexp.features.batches import Sample, collate
-from camexp.features.identity import describe_trunk
+from camexp.features.fingerprint import describe_trunk
 from camexp.models import CAMClassifier, Preprocessing
 
 
@@ -34,11 +34,11 @@ def test_a_batch_that_is_stored_in_part(fake_cuda, tmp_path, known, dtype, preci
     cache = FeatureCache(tmp_path, describe_trunk(on_gpu, dtype, "cuda"), 1)
     images = torch.randn(4, 3, 64, 64)
     for number in known:
-        cache.keep([str(number)], cache.round(on_gpu.trunk_features(images[number : number + 1])))
+        cache.put([str(number)], cache.to_stored(on_gpu.trunk_features(images[number : number + 1])))
     batch = move_data_to_device(batch_of(images, cache), torch.device("cuda"))
     half = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(precision)
     with torch.autocast("cuda", half, enabled=half is not None):  # as Lightning calls it
-        features = cache.complete(batch, on_gpu)
+        features = cache.trunk_features(batch, on_gpu)
         logits = on_gpu.head(on_gpu.head.activations(features))
     assert features.device.type == logits.device.type == "cuda" and features.dtype == torch.float32
     expected = on_cpu.trunk_features(images)
@@ -46,4 +46,4 @@ def test_a_batch_that_is_stored_in_part(fake_cuda, tmp_path, known, dtype, preci
     # what was computed has left the GPU for the disk, as it would be read
     again = move_data_to_device(batch_of(images, cache), torch.device("cuda"))
     assert cache.read == len(known) and again.names == () and again.is_stored.all().item()
-    assert torch.equal(cache.complete(again, on_gpu).cpu(), features.cpu())
+    assert torch.equal(cache.trunk_features(again, on_gpu).cpu(), features.cpu())

@@ -13,16 +13,16 @@ from torchmetrics import Metric
 
 import camexp
 from camexp.evaluation.faithfulness import Faithfulness, confidence_change, insertion_deletion
-from camexp.evaluation.localisation import MaxBoxAcc
-from camexp.evaluation.masks import PixelPrecision
-from camexp.evaluation.pointing import PointingGame
-from camexp.features.batches import UNCOUNTED, Sample, collate
+from camexp.evaluation.max_box_acc import MaxBoxAcc
+from camexp.evaluation.pixel_precision import PixelPrecision
+from camexp.evaluation.pointing_game import PointingGame
+from camexp.features.batches import IGNORE_INDEX, Sample, collate
 from camexp.methods import TORCHCAM, Averaged, TorchCAM
 from camexp.models import CAMClassifier, Preprocessing
-from camexp.models.checkpoint import KEY, PREFIX, describe
+from camexp.models.checkpoint import METADATA, STATE_PREFIX, checkpoint_metadata
 from camexp.models.convolution import convolve
 from camexp.precision import autocast
-from camexp.training import CAMTraining
+from camexp.training import CAMModule
 
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
@@ -83,8 +83,8 @@ def test_the_gradient_for_cpus_is_not_taken_on_a_gpu(fake_cuda):
 @pytest.mark.parametrize("precision", ["auto", *PRECISIONS])
 def test_a_checkpoint_is_loaded_to_the_gpu(networks, tmp_path, precision):
     on_cpu, on_gpu = networks
-    state = {f"{PREFIX}{name}": value for name, value in on_gpu.state_dict().items()}
-    torch.save({KEY: describe(on_gpu, {}), "state_dict": state}, tmp_path / "a.ckpt")
+    state = {f"{STATE_PREFIX}{name}": value for name, value in on_gpu.state_dict().items()}
+    torch.save({METADATA: checkpoint_metadata(on_gpu, {}), "state_dict": state}, tmp_path / "a.ckpt")
     loaded = camexp.load(tmp_path / "a.ckpt", precision=precision)  # by default where there is a GPU
     assert loaded.device.type == "cuda" and loaded.precision == precision.replace("auto", "bf16-mixed")
     assert all(value.device.type == "cuda" for value in loaded.state_dict().values())
@@ -115,7 +115,7 @@ def test_averages_over_views(networks, method, options, labels):
 def test_a_step_of_one_of_two_processes(networks, monkeypatch, precision):
     """Loss and accuracy of its share of a batch, of which one label does not count, with the dropout of the whole."""
     _, on_gpu = networks
-    module, logged = CAMTraining(on_gpu, torch.optim.Adam).train().cuda(), {}
+    module, logged = CAMModule(on_gpu, torch.optim.Adam).train().cuda(), {}
     strategy = SimpleNamespace(reduce=lambda values, reduce_op: 2 * values)  # the other process has the same
     optimizers = [SimpleNamespace(param_groups=[{"lr": 1e-3}])]
     module._trainer = SimpleNamespace(
@@ -123,7 +123,7 @@ def test_a_step_of_one_of_two_processes(networks, monkeypatch, precision):
     )
     monkeypatch.setattr(module, "log", logged.__setitem__)
     monkeypatch.setattr(module, "log_dict", logged.update)
-    samples = [Sample(torch.randn(3, 64, 64), None, "", label, 0) for label in (1, 4, UNCOUNTED)]
+    samples = [Sample(torch.randn(3, 64, 64), None, "", label, 0) for label in (1, 4, IGNORE_INDEX)]
     batch = move_data_to_device(collate(samples), on_gpu.device)
     with autocast(precision, "cuda"):
         assert module(batch).dtype == torch.float32, "logits are never in half precision"

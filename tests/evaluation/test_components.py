@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from camexp.cam.maps import min_max
 from camexp.evaluation.components import components, largest_box, quantised
-from camexp.evaluation.localisation import best_ious, box_iou
+from camexp.evaluation.max_box_acc import best_ious, box_iou
 
 
 def smooth(cells: int, side: int, seed: int) -> np.ndarray:

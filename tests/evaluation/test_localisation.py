@@ -12,7 +12,7 @@ import torch
 from camexp.cam.maps import min_max
 from camexp.evaluation import MaxBoxAcc, PixelPrecision, best_ious, box_iou, components
 from camexp.evaluation.faithfulness import confidence_change, insertion_deletion
-from camexp.evaluation.masks import score_histograms
+from camexp.evaluation.pixel_precision import score_histograms
 
 
 def iou_by_pixels(a, b) -> float:

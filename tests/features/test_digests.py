@@ -11,7 +11,7 @@ import pytest
 from camexp.data.records import RecordLog
 from camexp.features import digests as module
 from camexp.features.digests import WIDTH, Digests
-from camexp.features.identity import content_digest
+from camexp.features.fingerprint import content_digest
 
 
 @pytest.fixture

@@ -14,17 +14,17 @@ import torch
 import camexp.features.store as module
 from camexp.features.__main__ import main
 from camexp.features.cache import FeatureCache
-from camexp.features.identity import key
-from camexp.features.store import FeatureStore, make_room, stores
-from camexp.files import lock
+from camexp.features.fingerprint import fingerprint
+from camexp.features.store import FeatureStore, evict, stores
+from camexp.locks import lock_file
 
 ABOUT = {"trunk": "vgg11", "dtype": "float16"}
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> FeatureStore:
-    store = FeatureStore(tmp_path / "features" / key(ABOUT))
-    store.create(ABOUT).close()
+    store = FeatureStore(tmp_path / "features" / fingerprint(ABOUT))
+    store.open(ABOUT).close()
     return store
 
 
@@ -91,21 +91,21 @@ def test_the_longest_unused_store_goes_first_and_one_in_use_never(tmp_path):
     locks = []
     for number, name in enumerate(["old", "held", "newer", "mine"]):
         about = {"trunk": name}
-        one = FeatureStore(tmp_path / key(about))
-        locks.append(one.create(about))
-        one.note(1, one.write("abcd", torch.zeros(1000)))
+        one = FeatureStore(tmp_path / fingerprint(about))
+        locks.append(one.open(about))
+        one.record_written(1, one.write("abcd", torch.zeros(1000)))
         os.utime(one.folder / "about.json", (number, number))
         found.append(one)
     old, held, newer, mine = found
-    _, size = old.noted()
+    _, size = old.recorded_size()
     assert [one.folder for one in stores(tmp_path)] == [one.folder for one in found]
     locks[0].close()
     locks[2].close()
-    assert make_room(tmp_path, mine, 3.5 * size) == 3 * size
+    assert evict(tmp_path, mine, 3.5 * size) == 3 * size
     assert not old.folder.exists() and held.folder.exists() and newer.folder.exists()
-    assert make_room(tmp_path, mine, 0) == 2 * size, "what is in use and what is ours stays"
+    assert evict(tmp_path, mine, 0) == 2 * size, "what is in use and what is ours stays"
     locks[1].close()
-    assert make_room(tmp_path, mine, 0) == size and mine.read("abcd") is not None
+    assert evict(tmp_path, mine, 0) == size and mine.read("abcd") is not None
 
 
 def test_only_what_is_a_store_s_own_is_removed(tmp_path):
@@ -114,19 +114,19 @@ def test_only_what_is_a_store_s_own_is_removed(tmp_path):
     foreign.parent.mkdir()
     foreign.write_text(json.dumps(ABOUT))
     (tmp_path / "results" / "ab").mkdir()
-    kept = [foreign, tmp_path / "results" / "ab" / "cd.safetensors", tmp_path / key(ABOUT) / "notes.txt"]
-    store = FeatureStore(tmp_path / key(ABOUT))
-    store.create(ABOUT).close()
+    kept = [foreign, tmp_path / "results" / "ab" / "cd.safetensors", tmp_path / fingerprint(ABOUT) / "notes.txt"]
+    store = FeatureStore(tmp_path / fingerprint(ABOUT))
+    store.open(ABOUT).close()
     store.write("abcd", torch.zeros(1000))
     (store.folder / "ab" / ".7~abce.safetensors").write_bytes(b"of a process that was killed")
     for path in kept[1:]:
         path.write_text("mine")
     other = FeatureStore(tmp_path / "other")
     assert [one.folder for one in stores(tmp_path)] == [store.folder]
-    assert make_room(tmp_path, other, 0) == 0 and main(["clear", "--folder", str(tmp_path)]) == 0
+    assert evict(tmp_path, other, 0) == 0 and main(["clear", "--folder", str(tmp_path)]) == 0
     assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == sorted(kept)
     store.folder.joinpath("notes.txt").unlink()
-    store.create(ABOUT).close()
+    store.open(ABOUT).close()
     assert store.remove() and not store.folder.exists()
 
 
@@ -135,13 +135,13 @@ def test_a_store_that_is_removed_while_it_is_made_is_made_again(store, monkeypat
 
     def removed_first(path, shared, wait=False):
         if not taken:
-            monkeypatch.setattr(module, "lock", lock)
+            monkeypatch.setattr(module, "lock_file", lock_file)
             taken.append(store.remove())
-        return lock(path, shared, wait)
+        return lock_file(path, shared, wait)
 
-    monkeypatch.setattr(module, "lock", removed_first)
-    held = store.create(ABOUT)
-    assert taken == [True] and store.is_sound() and not store.remove()
+    monkeypatch.setattr(module, "lock_file", removed_first)
+    held = store.open(ABOUT)
+    assert taken == [True] and store.is_intact() and not store.remove()
     store.write("abcd", torch.zeros(3))
     held.close()
     assert store.remove() and not store.folder.exists()
@@ -149,10 +149,10 @@ def test_a_store_that_is_removed_while_it_is_made_is_made_again(store, monkeypat
 
 def test_a_store_of_before_is_counted_once(store, monkeypatch):
     size = store.write("abcd", torch.zeros(10)) + store.write("cdef", torch.zeros(10))
-    store.create(ABOUT).close()
-    store.note(1, 100)
+    store.open(ABOUT).close()
+    store.record_written(1, 100)
     monkeypatch.setattr(store, "scan", None)
-    assert store.noted() == (3, size + 100)
+    assert store.recorded_size() == (3, size + 100)
 
 
 def _cache(root: Path, max_gb: float = 1.0, dtype: str = "float32", trunk: str = "a") -> FeatureCache:
@@ -161,13 +161,13 @@ def _cache(root: Path, max_gb: float = 1.0, dtype: str = "float32", trunk: str =
 
 def test_the_limit_ends_writing_but_not_reading(tmp_path, caplog):
     cache = _cache(tmp_path, max_gb=5_000e-9)
-    rounded = cache.round(torch.randn(10, 50, 2, 2))
-    cache.keep([f"{number:04d}" for number in range(10)], rounded)
+    rounded = cache.to_stored(torch.randn(10, 50, 2, 2))
+    cache.put([f"{number:04d}" for number in range(10)], rounded)
     there = [number for number in range(10) if cache.store.read(f"{number:04d}") is not None]
     assert (
         there == list(range(len(there)))
         and 0 < len(there) < 10
-        and cache.store.noted() == cache.store.scan()
+        and cache.store.recorded_size() == cache.store.scan()
         and cache.store.scan()[1] <= 5_000
     )
     assert caplog.text.count("features.max_gb") == 1
@@ -181,19 +181,19 @@ def test_a_disk_without_room_or_right_means_computing(tmp_path, caplog, monkeypa
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("camexp.features.store.save_file", full)
-    cache.keep(["abcd"], cache.round(torch.zeros(1, 2, 2, 2)))
-    cache.keep(["abce"], cache.round(torch.zeros(1, 2, 2, 2)))
+    cache.put(["abcd"], cache.to_stored(torch.zeros(1, 2, 2, 2)))
+    cache.put(["abce"], cache.to_stored(torch.zeros(1, 2, 2, 2)))
     assert caplog.text.count("No space left on device") == 1
     assert [path for path in tmp_path.rglob("*") if "abc" in path.name] == []
 
     (tmp_path / "file").write_text("not a folder")
     caplog.clear()
     cache = _cache(tmp_path / "file")
-    cache.keep(["abcd"], cache.round(torch.zeros(1, 2, 2, 2)))
+    cache.put(["abcd"], cache.to_stored(torch.zeros(1, 2, 2, 2)))
     assert cache.store.read("abcd") is None and caplog.text.count("cannot be written to") == 1
 
 
 def test_float16_says_what_it_cannot_hold(tmp_path):
     with pytest.raises(Exception, match="features.dtype=float16 cannot hold 100000: take features.dtype=bfloat16"):
-        _cache(tmp_path, dtype="float16").round(torch.full((1, 1, 1, 1), 1e5))
-    assert _cache(tmp_path, dtype="bfloat16").round(torch.full((1, 1, 1, 1), 1e5)).dtype == torch.bfloat16
+        _cache(tmp_path, dtype="float16").to_stored(torch.full((1, 1, 1, 1), 1e5))
+    assert _cache(tmp_path, dtype="bfloat16").to_stored(torch.full((1, 1, 1, 1), 1e5)).dtype == torch.bfloat16

@@ -13,9 +13,9 @@ from omegaconf import OmegaConf
 
 from camexp.errors import Interrupted
 from camexp.launching import gpus
-from camexp.launching.gpus import free_one
+from camexp.launching.gpus import reserve_gpu
 from camexp.launching.processes import SIGNALS
-from camexp.launching.sweep import _share_of_machine
+from camexp.launching.sweep import _job_resources
 from tests.conftest import TINY, running
 
 
@@ -38,20 +38,20 @@ def hydra(launch, job):
 
 def test_surplus_jobs_spread():
     with ExitStack() as jobs:
-        assert [jobs.enter_context(free_one("012")) for _ in range(4)] == ["0", "1", "2", "0"]
-        with free_one("012") as gpu:
+        assert [jobs.enter_context(reserve_gpu("012")) for _ in range(4)] == ["0", "1", "2", "0"]
+        with reserve_gpu("012") as gpu:
             assert gpu == "1"
-        assert [jobs.enter_context(free_one("012")) for _ in range(3)] == ["1", "2", "0"]
+        assert [jobs.enter_context(reserve_gpu("012")) for _ in range(3)] == ["1", "2", "0"]
 
 
 def test_with_a_gpu_for_itself_a_job_waits_for_any(monkeypatch, caplog):
     caplog.set_level(logging.INFO, "camexp")
     with ExitStack() as first, ExitStack() as second:
-        assert first.enter_context(free_one("01", alone=True)) == "0"
-        assert second.enter_context(free_one("01", alone=True)) == "1"
+        assert first.enter_context(reserve_gpu("01", alone=True)) == "0"
+        assert second.enter_context(reserve_gpu("01", alone=True)) == "1"
         polls = iter([lambda: None, second.close])  # the first poll finds nothing, then a job ends
         monkeypatch.setattr(gpus.time, "sleep", lambda _: next(polls)())
-        with free_one("01", alone=True, job="job 2") as gpu:
+        with reserve_gpu("01", alone=True, job="job 2") as gpu:
             assert gpu == "1"
     assert caplog.messages == ["job 2 waits for a GPU: other jobs have 0, 1"]
 
@@ -60,7 +60,7 @@ def test_with_a_gpu_for_itself_a_job_waits_for_any(monkeypatch, caplog):
 def test_a_signal_ends_the_waiting(signum, monkeypatch):
     before = signal.getsignal(signum)
     monkeypatch.setattr(gpus.time, "sleep", lambda _: os.kill(os.getpid(), signum))
-    with free_one("0"), pytest.raises(Interrupted) as stopped, free_one("0", alone=True):
+    with reserve_gpu("0"), pytest.raises(Interrupted) as stopped, reserve_gpu("0", alone=True):
         pass
     assert stopped.value.signum == signum and signal.getsignal(signum) == before
 
@@ -69,7 +69,7 @@ def test_a_worker_whose_sweep_is_gone_starts_no_job(monkeypatch):
     parents = iter([7, 7, 1])
     monkeypatch.setattr(os, "getppid", lambda: next(parents))
     monkeypatch.setattr(gpus.time, "sleep", lambda _: None)
-    with free_one("0"), pytest.raises(Interrupted, match="lost its sweep"), free_one("0", alone=True):
+    with reserve_gpu("0"), pytest.raises(Interrupted, match="lost its sweep"), reserve_gpu("0", alone=True):
         pass
 
 
@@ -78,14 +78,14 @@ def test_jobs_share_gpus_but_with_launch_gpus(monkeypatch):
     monkeypatch.setattr("camexp.launching.sweep.available_cores", lambda: 16)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     with ExitStack() as jobs:
-        shares = [jobs.enter_context(_share_of_machine(hydra("cores", job))) for job in range(3)]
+        shares = [jobs.enter_context(_job_resources(hydra("cores", job))) for job in range(3)]
     assert [share["CUDA_VISIBLE_DEVICES"] for share in shares] == ["4", "5", "4"]
     assert shares[0]["OMP_NUM_THREADS"] == "2"
     monkeypatch.setattr(gpus.time, "sleep", lambda _: os.kill(os.getpid(), signal.SIGTERM))
     with ExitStack() as jobs:
-        shares = [jobs.enter_context(_share_of_machine(hydra("gpus", job))) for job in range(2)]
+        shares = [jobs.enter_context(_job_resources(hydra("gpus", job))) for job in range(2)]
         with pytest.raises(Interrupted):
-            jobs.enter_context(_share_of_machine(hydra("gpus", 2)))
+            jobs.enter_context(_job_resources(hydra("gpus", 2)))
     assert [share["CUDA_VISIBLE_DEVICES"] for share in shares] == ["4", "5"]
     assert shares[0]["OMP_NUM_THREADS"] == "8"  # no more than two run at once
 
@@ -94,10 +94,10 @@ def test_where_no_locks_are_known_jobs_spread_all_the_same(monkeypatch):
     def no_lock(path, shared):
         raise OSError("no locks here")
 
-    monkeypatch.setattr(gpus, "lock", no_lock)
+    monkeypatch.setattr(gpus, "lock_file", no_lock)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5")
     with ExitStack() as jobs:
-        shares = [jobs.enter_context(_share_of_machine(hydra("gpus", job))) for job in range(3)]
+        shares = [jobs.enter_context(_job_resources(hydra("gpus", job))) for job in range(3)]
     assert [share["CUDA_VISIBLE_DEVICES"] for share in shares] == ["4", "5", "4"]
 
 
@@ -108,7 +108,7 @@ def test_a_sweep_waits_for_the_gpu_of_another_one(colours, tmp_path, monkeypatch
     options = ("-m", "dataset=imagefolder", f"dataset.root={colours}", *TINY, "trainer.max_epochs=1", "logger=csv",
                "launch=gpus", "hydra.launcher.n_jobs=2", "seed=0,1", "hydra.sweep.dir=sweep")  # fmt: skip
     other = ExitStack()
-    other.enter_context(free_one("7"))
+    other.enter_context(reserve_gpu("7"))
     with other, running("train.py", *options, cwd=tmp_path) as sweep:
         sweep.until("job . waits for a GPU: other jobs have 7")
         assert not list(tmp_path.glob("sweep/*/summary.json"))

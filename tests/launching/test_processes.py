@@ -11,17 +11,17 @@ import threading
 import pytest
 
 from camexp.errors import UserError
-from camexp.files import lock
-from camexp.launching.processes import Ended, rank_environments, run_together
-from camexp.launching.ranks import agreed_folder, follows, rank, world
-from camexp.launching.run_folder import claim, fresh, release
+from camexp.launching.processes import ProcessResult, rank_environments, run_processes
+from camexp.launching.ranks import is_follower, rank, shared_run_folder, world
+from camexp.launching.run_folder import acquire, new_folder, release
+from camexp.locks import lock_file
 from camexp.run_files import IN_USE
 
 WAIT = "import signal; signal.pause()"
 
 
 def python(*codes: str):
-    return run_together([[sys.executable, "-c", code] for code in codes], [{}] * len(codes))
+    return run_processes([[sys.executable, "-c", code] for code in codes], [{}] * len(codes))
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_processes_know_their_places(monkeypatch):
         assert first["MASTER_PORT"] == second["MASTER_PORT"] and (first["RANK"], second["RANK"]) == ("0", "1")
     for key, value in second.items():
         monkeypatch.setenv(key, value)
-    assert (rank(), world(), follows()) == (1, 2, True)
+    assert (rank(), world(), is_follower()) == (1, 2, True)
 
 
 def test_nobody_takes_the_port_before_the_processes_have_met():
@@ -85,7 +85,7 @@ def test_nobody_takes_the_port_before_the_processes_have_met():
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         with pytest.raises(OSError, match="in use"):
             other.bind(("127.0.0.1", int(environments[0]["MASTER_PORT"])))
-        assert run_together([[sys.executable, "-c", meeting]] * 2, environments) == Ended(0)
+        assert run_processes([[sys.executable, "-c", meeting]] * 2, environments) == ProcessResult(0)
 
 
 def test_several_nodes_meet_where_the_user_says(monkeypatch):
@@ -102,19 +102,19 @@ def test_several_nodes_meet_where_the_user_says(monkeypatch):
 
 def test_processes_that_someone_else_started_agree_on_a_folder(monkeypatch, tmp_path):
     folder = tmp_path / "train" / "2026-01-01" / "12-00-00"
-    assert agreed_folder(folder) is None
+    assert shared_run_folder(folder) is None
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(UserError, match="give hydra.run.dir="):
-        agreed_folder(folder)
+        shared_run_folder(folder)
     monkeypatch.setenv("SLURM_NTASKS", "2")
     monkeypatch.setenv("SLURM_PROCID", "1")
     monkeypatch.setenv("SLURM_JOB_ID", "77")
-    assert agreed_folder(folder) == tmp_path / "train" / "slurm-77" and rank() == 1
+    assert shared_run_folder(folder) == tmp_path / "train" / "slurm-77" and rank() == 1
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 def test_a_child_does_not_keep_the_folder(tmp_path):
-    claim(tmp_path, "output")
+    acquire(tmp_path, "output")
     ready, began = os.pipe()
     child = os.fork()
     if not child:  # as a process that reads images does, it lives a little longer
@@ -122,7 +122,7 @@ def test_a_child_does_not_keep_the_folder(tmp_path):
         signal.pause()
     os.read(ready, 1)
     release(tmp_path)
-    with lock(tmp_path / IN_USE, shared=False):
+    with lock_file(tmp_path / IN_USE, shared=False):
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
     os.close(ready)
@@ -130,15 +130,18 @@ def test_a_child_does_not_keep_the_folder(tmp_path):
 
 
 def test_a_folder_has_one_owner(tmp_path):
-    folder = fresh(tmp_path / "a")
-    assert fresh(tmp_path / "a").name == "a-2"
-    claim(folder, "output")
-    claim(folder, "output")  # again by its owner
+    folder = new_folder(tmp_path / "a")
+    assert new_folder(tmp_path / "a").name == "a-2"
+    acquire(folder, "output")
+    acquire(folder, "output")  # again by its owner
     with pytest.raises(BlockingIOError):
-        lock(folder / IN_USE, shared=False)
+        lock_file(folder / IN_USE, shared=False)
     release(folder)
-    with lock(folder / IN_USE, shared=False), pytest.raises(UserError, match=r"output=.*a is in use by another run"):
-        claim(folder, "output")
+    with (
+        lock_file(folder / IN_USE, shared=False),
+        pytest.raises(UserError, match=r"output=.*a is in use by another run"),
+    ):
+        acquire(folder, "output")
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be written to"):
-        claim(tmp_path / "file" / "below", "output")
+        acquire(tmp_path / "file" / "below", "output")

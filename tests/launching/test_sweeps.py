@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 
 from camexp.cli.compare import main
-from camexp.files import lock
-from camexp.reporting.comparison import Job, differing, find_jobs
+from camexp.locks import lock_file
+from camexp.reporting.comparison import Job, differing_options, find_jobs
 from camexp.run_files import IN_USE
 from tests.conftest import TINY, run_process, running
 
@@ -35,7 +35,7 @@ def test_a_failed_job_ends_no_other_and_a_sweep_goes_on(options, tmp_path):
         process.until("run folder sweep/2")  # job 0 has failed, job 1 is done
         process.until("validation accuracy")
         process.end(signal.SIGKILL)  # with its job in the middle of it: that one saves, and ends
-    lock(tmp_path / "sweep/2" / IN_USE, shared=False, wait=True).close()
+    lock_file(tmp_path / "sweep/2" / IN_USE, shared=False, wait=True).close()
     assert (tmp_path / "sweep/2/checkpoints/last.ckpt").exists()
 
     again = run_process("train.py", *swept, "hydra.sweep.dir=sweep", cwd=tmp_path)
@@ -113,7 +113,7 @@ def test_optuna_goes_on_and_prunes(options, tmp_path):
 @pytest.mark.slow
 def test_pruning_asks_the_study(tmp_path, monkeypatch):
     optuna = pytest.importorskip("optuna")
-    from camexp.launching.trials import TRIAL, open_study, own_trial
+    from camexp.launching.trials import TRIAL, current_trial, open_study
 
     study = open_study(tmp_path, pruner=None)
     for accuracy in (0.8, 0.9):
@@ -123,7 +123,7 @@ def test_pruning_asks_the_study(tmp_path, monkeypatch):
     trial = study.ask({"lr": optuna.distributions.FloatDistribution(0, 1)})
     pruner = {"_target_": "optuna.pruners.MedianPruner", "n_startup_trials": 1}
     monkeypatch.setenv(TRIAL, json.dumps([str(tmp_path / "study.log"), trial.number, pruner]))
-    own = own_trial()
+    own = current_trial()
     own.report(0.1, 10)
     assert own.should_prune()
     assert study.trials[trial.number].intermediate_values == {10: 0.1}
@@ -165,7 +165,7 @@ def test_bad_sweeps_are_one_sentence(script, arguments, said):
 
 
 def test_compare_by_itself(tmp_path, capsys):
-    assert differing([Job(tmp_path / "0", {"a": 1, "b": 2}), Job(tmp_path / "1", {"a": 1})]) == []
+    assert differing_options([Job(tmp_path / "0", {"a": 1, "b": 2}), Job(tmp_path / "1", {"a": 1})]) == []
     assert main([str(tmp_path)]) == 1 and "holds no runs" in capsys.readouterr().err
     assert main([]) == 1 and main(["--help"]) == 0
     (tmp_path / "7" / ".hydra").mkdir(parents=True)

@@ -80,7 +80,7 @@ def test_ten_crop_lays_every_crop_where_it_came_from():
         def explain(self, images, labels=None):
             return type("Result", (), {"logits": torch.zeros(len(images), 2), "maps": images.mean(1, keepdim=True)})
 
-        def choose(self, labels, logits):
+        def resolve_labels(self, labels, logits):
             return torch.zeros(len(logits), 1, dtype=torch.long)
 
     ramp = torch.linspace(0, 1, 64).expand(1, 3, 64, 64)

@@ -3,7 +3,7 @@ import torch
 
 import camexp
 from camexp import UserError
-from camexp.models import CAMClassifier, Preprocessing, describe
+from camexp.models import CAMClassifier, Preprocessing, checkpoint_metadata
 
 
 def network(classes=("duck", "llama")):
@@ -14,7 +14,7 @@ def network(classes=("duck", "llama")):
 
 def write(path, model, **changes):
     state = {f"classifier.{key}": value for key, value in model.state_dict().items()}
-    torch.save({"camexp": describe(model, {"seed": 0}), "state_dict": state} | changes, path)
+    torch.save({"camexp": checkpoint_metadata(model, {"seed": 0}), "state_dict": state} | changes, path)
     return path
 
 
@@ -35,7 +35,7 @@ def test_bad_checkpoints_end_in_one_sentence(tmp_path):
     (tmp_path / "empty.ckpt").write_bytes(b"")
     torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
     torch.save([1, 2], tmp_path / "list.ckpt")
-    write(tmp_path / "mixed.ckpt", network(), camexp=describe(network(("a", "b", "c")), {}))
+    write(tmp_path / "mixed.ckpt", network(), camexp=checkpoint_metadata(network(("a", "b", "c")), {}))
     for name in ("cut", "text", "empty", "other", "list", "mixed", "absent"):
         with pytest.raises(UserError, match=rf"^ckpt=.*{name}\.ckpt"):
             camexp.load(tmp_path / f"{name}.ckpt")

@@ -34,7 +34,7 @@ def test_any_batch_size_gives_the_results_of_one(mixed, size, batch_size, worker
         assert len({picture.tensor.shape for picture in batch}) == 1
         assert len(batch) <= batch_size
         for picture, image in zip(batch, explain(model, batch, mixed, "all"), strict=True):
-            found[picture.place] = image
+            found[picture.index] = image
     assert sorted(found) == list(range(len(SIZES)))
     for place, path in enumerate(mixed):
         assert found[place].path == path
@@ -54,7 +54,7 @@ def test_what_waits_is_bounded(mixed, tmp_path, monkeypatch):
 
 def test_an_image_of_a_rare_size_is_not_overtaken_without_end(tmp_path):
     paths = [paint(tmp_path / f"{n:02}.png", (9, 9, 9), (40 + 8 * (n == 1), 40)) for n in range(40)]
-    order = [picture.place for batch in batches(paths, Preprocessing(None), 2, 0) for picture in batch]
+    order = [picture.index for batch in batches(paths, Preprocessing(None), 2, 0) for picture in batch]
     assert sorted(order) == list(range(40))
     assert order.index(1) <= 2 * module.MOST_OVERTAKEN + 2
 
@@ -67,5 +67,5 @@ def test_unreadable_and_tiny_images_come_by_themselves(mixed, tmp_path):
         for one in batches([tmp_path / "broken.jpg", tiny, mixed[0]], Preprocessing(None), 4, 0)
         if isinstance(one, Unreadable)
     ]
-    assert [one.place for one in told] == [0, 1]
+    assert [one.index for one in told] == [0, 1]
     assert "40×20 pixels" in told[1].reason

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from camexp.models import CAMClassifier, Preprocessing, describe
+from camexp.models import CAMClassifier, Preprocessing, checkpoint_metadata
 from camexp.prediction import run
-from camexp.prediction.table import OrderedTable, append_row
+from camexp.prediction.ordered_csv import OrderedCSV, append_row
 from tests.conftest import paint
 
 HEADER = ["path", "class"]
@@ -26,7 +26,7 @@ def rows(path: Path) -> list[list[str]]:
 def test_rows_are_appended_in_order_as_soon_as_they_can_be(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("of an earlier run")
-    with OrderedTable(path, HEADER) as table:
+    with OrderedCSV(path, HEADER) as table:
         assert rows(path) == [HEADER]
         table.add(1, [("b", 1), ('b "quoted",\nin two lines', 2)])
         assert rows(path) == [HEADER]
@@ -55,7 +55,7 @@ def test_a_full_disk_leaves_no_half_of_a_row(tmp_path, monkeypatch):
             self.room -= written
             return written
 
-    table = OrderedTable(tmp_path / "a.csv", HEADER)
+    table = OrderedCSV(tmp_path / "a.csv", HEADER)
     monkeypatch.setattr(table, "_file", Full(table._file))
     table.add(0, [("a", "b")])
     with pytest.raises(OSError, match="No space left"):
@@ -76,7 +76,7 @@ def ready(script, tmp_path, monkeypatch):
     torch.manual_seed(0)
     model = CAMClassifier("vgg11", ["a", "b"], Preprocessing((32, 32)), width=1 / 16, head={"channels": 8})
     state = {f"classifier.{key}": value for key, value in model.state_dict().items()}
-    torch.save({"camexp": describe(model, {}), "state_dict": state}, tmp_path / "a.ckpt")
+    torch.save({"camexp": checkpoint_metadata(model, {}), "state_dict": state}, tmp_path / "a.ckpt")
     for number in range(10):
         paint(tmp_path / "in" / f"{number}.png", (20 * number, 9, 9), (40, 40))
     (tmp_path / "in" / "4.png").write_bytes(b"no image")

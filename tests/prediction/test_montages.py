@@ -10,13 +10,13 @@ import pytest
 
 from camexp.config import PredictOptions
 from camexp.prediction.montages import Montages
-from camexp.prediction.results import Explained
+from camexp.prediction.results import Explanation
 
 
-def explained(place: int) -> Explained:
+def explained(place: int) -> Explanation:
     logits = np.zeros(2, np.float32)
     pixels = np.full((40, 50, 3), place, np.uint8)
-    return Explained(
+    return Explanation(
         Path(f"{place}.png"), pixels, logits, logits + 0.5, np.eye(3, dtype=np.float32)[None], np.array([1]), ["a", "b"]
     )
 

@@ -3,25 +3,25 @@ import pytest
 from PIL import Image
 
 from camexp.cam import colour_map
-from camexp.reporting.figures import captioned, colour_bar, fit, font, grid, scaled
-from camexp.reporting.snapshots import Panel, chosen_places, evolution, snapshot, write_animation
+from camexp.reporting.figures import add_caption, add_colour_bar, ellipsize, font, grid, resize_longer_side
+from camexp.reporting.snapshots import Panel, evolution, select_steps, snapshot, write_animation
 
 
 @pytest.mark.parametrize("text", ["llama", "a" * 300, "", "ÄÖÜ αβγ — Привет", "one two three " * 20])
 @pytest.mark.parametrize("width", [20, 100, 400])
 def test_text_fits_its_width(text, width):
-    assert font(14).getlength(fit(text, 14, width)) <= width or len(fit(text, 14, width)) <= 3
+    assert font(14).getlength(ellipsize(text, 14, width)) <= width or len(ellipsize(text, 14, width)) <= 3
 
 
 def test_scaling_keeps_the_proportions():
     for size in ((100, 50), (50, 100), (1000, 3), (7, 7)):
-        result = scaled(Image.new("RGB", size), 60)
+        result = resize_longer_side(Image.new("RGB", size), 60)
         assert max(result.size) == 60
         assert result.width / result.height == pytest.approx(size[0] / size[1], rel=0.2) or min(result.size) == 1
 
 
 def test_the_colour_bar_runs_from_high_to_low():
-    tile = np.asarray(colour_bar(Image.new("RGB", (100, 120)), -1.5, 2.5))
+    tile = np.asarray(add_colour_bar(Image.new("RGB", (100, 120)), -1.5, 2.5))
     bar = tile[:, 100 + 8 + 3]
     assert (bar[0] == colour_map()[255]).all()
     assert (bar[-1] == colour_map()[0]).all()
@@ -32,7 +32,7 @@ def test_tiles_do_not_overlap():
     sheet = np.asarray(grid([[red, blue], [blue, red], [red]], title="title"))
     assert (sheet == (255, 0, 0)).all(-1).sum() == 3 * 600
     assert (sheet == (0, 0, 255)).all(-1).sum() == 2 * 400
-    assert np.asarray(captioned(red, ["a", "b"])).shape[0] > 20 + 2 * 14
+    assert np.asarray(add_caption(red, ["a", "b"])).shape[0] > 20 + 2 * 14
 
 
 def panels(step):
@@ -51,7 +51,7 @@ def test_a_strip_has_a_row_a_map_and_a_column_a_step():
 
 @pytest.mark.parametrize("count", [1, 2, 7, 8, 100, 5000])
 def test_chosen_steps_keep_both_ends(count):
-    places = chosen_places(count, 7)
+    places = select_steps(count, 7)
     assert places[0] == 0
     assert places[-1] == count - 1
     assert len(places) <= 7

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from camexp.features.batches import Batch
 from camexp.features.cache import FeatureCache
-from camexp.features.identity import describe_trunk, key
+from camexp.features.fingerprint import describe_trunk, key
 from camexp.models import CAMClassifier, Preprocessing
 from camexp.models.trunks import build_trunk
 from camexp.precision import autocast
@@ -121,7 +121,7 @@ def test_only_what_is_missing_goes_through_the_trunk(tmp_path, monkeypatch):
     some = [place for place in range(14) if place != 5]
     cache.keep([names[place] for place in some], cache.round(model.trunk_features(images)[some]))
     passed = []
-    monkeypatch.setattr("camexp.models.classifier.PIXELS_AT_ONCE", 2 * 64 * 64)
+    monkeypatch.setattr("camexp.models.classifier.MICRO_BATCH_PIXELS", 2 * 64 * 64)
     model.trunk.register_forward_hook(lambda trunk, given, out: passed.append(len(given[0])))
     cache.complete(batch(images, names, cache), model)
     assert passed == [2], "one image, and a blank one that fills its share"

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 
 from camexp.features.batches import Sample, collate
 from camexp.models import CAMClassifier, Preprocessing
-from camexp.training import CAMTraining
+from camexp.training import CAMModule
 
 
 def samples(images, labels):
@@ -41,7 +41,7 @@ def test_the_loss_is_cross_entropy_and_half_the_squared_weights():
     loss = loss + 0.1 * 0.5 * ((classifier.head.conv_cam.weight**2).sum() + (classifier.head.linear.weight**2).sum())
     gradients = torch.autograd.grad(loss, list(classifier.parameters()))
 
-    module = CAMTraining(classifier, functools.partial(torch.optim.SGD, lr=0.5))
+    module = CAMModule(classifier, functools.partial(torch.optim.SGD, lr=0.5))
     loader = DataLoader(samples(images, labels.tolist()), batch_size=6, collate_fn=collate)
     trainer = fit(module, loader, max_steps=1)
     for (name, value), gradient in zip(classifier.named_parameters(), gradients, strict=True):
@@ -64,7 +64,7 @@ def test_the_schedule_moves_once_a_step():
         assert (total_steps, steps_per_epoch) == (6, 3)
         return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.5**step)
 
-    module = CAMTraining(
+    module = CAMModule(
         classifier, functools.partial(torch.optim.SGD, lr=1.0), halving, steps_per_epoch=3, total_steps=6
     )
     loader = DataLoader(samples(torch.randn(6, 3, 32, 32), [0, 1] * 3), batch_size=2, collate_fn=collate)

@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 
 from camexp.models.trunks import build_trunk
 from camexp.training.position import Position
-from camexp.training.resume import newest_sound
+from camexp.training.resume import newest_intact
 from tests.conftest import TINY, run_process, running
 
 
@@ -193,7 +193,7 @@ def test_a_damaged_checkpoint_is_passed_over(run, tmp_path):
     assert "from parts/checkpoints/step_000004.ckpt, after step 4" in done.out
     assert "last.ckpt is damaged" in done.out and "step_000008.ckpt is damaged (a checksum" in done.out
     require_same(tmp_path / "whole", tmp_path / "parts")
-    assert newest_sound(folder)
+    assert newest_intact(folder)
     assert not (folder / ".123~last.ckpt").exists()
 
 

@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from camexp.data.arrays import IntArray, PathArray
-from camexp.data.exclusive import exclusive
 from camexp.data.imageset import ImageSet
-from camexp.data.records import KEY_BYTES, RecordLog, Records, SortedRecords, file_key, memory_of
+from camexp.data.records import KEY_BYTES, RecordLog, Records, SortedRecords, cache_path, file_key
 from camexp.errors import UserError
 from camexp.files import write_json
 from camexp.images import UnreadableImage, read_image
+from camexp.locks import exclusive
 from camexp.reporting.progress import Progress
 
 Skipped = tuple[Path, str]
@@ -38,7 +38,7 @@ def find_undecodable(images: ImageSet) -> list[Skipped]:
     check goes on, so that nobody need look again until a file changes: neither the next run, nor an interrupted one,
     nor the other processes of this one, which wait for the first.
     """
-    paths, memory = images.path_array, RecordLog(memory_of(images.root, "decodable"), KEY_BYTES)
+    paths, memory = images.path_array, RecordLog(cache_path(images.root, "decodable"), KEY_BYTES)
     keys = _keys(paths)
     if not len(_unknown(keys, memory)):
         return []
@@ -48,18 +48,18 @@ def find_undecodable(images: ImageSet) -> list[Skipped]:
         # A failure is looked at again: it may have been the network's or the rights', not the file's. But processes
         # that check at one time are to find the same, or they would train on different images.
         told = _read_failures(failures) if waited else {}
-        reasons = {place: told[key] for place in unknown.tolist() if (key := keys[place].tobytes().hex()) in told}
+        reasons = {index: told[key] for index in unknown.tolist() if (key := keys[index].tobytes().hex()) in told}
         unknown = np.setdiff1d(unknown, list(reasons), assume_unique=True)
         if len(unknown):
             with contextlib.suppress(OSError):
                 failures.unlink(missing_ok=True)
             reasons |= _decode(paths, keys, unknown, memory)
             with contextlib.suppress(OSError):  # a read-only home only means looking again
-                write_json(failures, {keys[place].tobytes().hex(): reason for place, reason in reasons.items()})
-    return [(paths[place], reasons[place]) for place in sorted(reasons)]
+                write_json(failures, {keys[index].tobytes().hex(): reason for index, reason in reasons.items()})
+    return [(paths[index], reasons[index]) for index in sorted(reasons)]
 
 
-def without(images: ImageSet, skipped: Sequence[Skipped], max_skipped: float) -> ImageSet:
+def drop_undecodable(images: ImageSet, skipped: Sequence[Skipped], max_skipped: float) -> ImageSet:
     """The data set less the skipped files.
 
     Args:
@@ -100,31 +100,31 @@ def _keys(paths: PathArray) -> Records:
 
 
 def _unknown(keys: Records, memory: RecordLog) -> NDArray[np.int64]:
-    """The places of the files of which nothing is remembered."""
+    """The indices of the files of which nothing is remembered."""
     return np.flatnonzero(~SortedRecords(memory.read()[0]).has(keys) | ~keys.any(1))
 
 
-def _decode(paths: PathArray, keys: Records, places: NDArray[np.int64], memory: RecordLog) -> dict[int, str]:
-    """Decode the files at these places, remembering portion by portion which can be; why the others cannot."""
+def _decode(paths: PathArray, keys: Records, indices: NDArray[np.int64], memory: RecordLog) -> dict[int, str]:
+    """Decode the files at these indices, remembering portion by portion which can be; why the others cannot."""
     reasons: dict[int, str] = {}
     sound: list[int] = []
 
     def look(some: NDArray[np.int64]) -> list[tuple[int, str]]:
-        return [(int(place), _reason(paths[int(place)])) for place in some]
+        return [(int(index), _reason(paths[int(index)])) for index in some]
 
     def remember() -> None:
         with contextlib.suppress(OSError):  # a read-only home only means looking again next time
-            memory.append(keys[[place for place in sound if keys[place].any()]])
+            memory.append(keys[[index for index in sound if keys[index].any()]])
         sound.clear()
 
     workers = min(32, (os.cpu_count() or 1) + 4)
     pool = ThreadPoolExecutor(workers)  # decoding lets go of the interpreter: threads do
-    portions = (places[first : first + AT_ONCE] for first in range(0, len(places), AT_ONCE))
+    portions = (indices[first : first + AT_ONCE] for first in range(0, len(indices), AT_ONCE))
     try:
-        with Progress("checking images", total=len(places), unit="images") as progress:
+        with Progress("checking images", total=len(indices), unit="images") as progress:
             for found in _in_order(pool, look, portions, ahead=2 * workers):
-                reasons |= {place: reason for place, reason in found if reason}
-                sound += [place for place, reason in found if not reason]
+                reasons |= {index: reason for index, reason in found if reason}
+                sound += [index for index, reason in found if not reason]
                 progress.advance(len(found))
                 if len(sound) >= PORTION:
                     remember()

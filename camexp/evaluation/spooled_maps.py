@@ -13,13 +13,13 @@ Maps = Callable[[], NDArray[np.float32]]
 SMALL = 4096  # bytes: a map of 32×32, or five of 14×14
 
 
-class KeptMaps:
+class SpooledMaps:
     """Maps to come back to once all images are done, in little memory however many and large they are.
 
     The temporary file is gone with the process, whatever ends it.
 
-    >>> kept = KeptMaps()
-    >>> small, large = (kept.keep(np.full((1, side, side), side, np.float32)) for side in (8, 100))
+    >>> spooled = SpooledMaps()
+    >>> small, large = (spooled.add(np.full((1, side, side), side, np.float32)) for side in (8, 100))
     >>> small().shape, large().shape, float(large().mean())
     ((1, 8, 8), (1, 100, 100), 100.0)
     """
@@ -27,7 +27,7 @@ class KeptMaps:
     def __init__(self) -> None:
         self._file: IO[bytes] | None = None
 
-    def keep(self, maps: NDArray[np.float32]) -> Maps:
+    def add(self, maps: NDArray[np.float32]) -> Maps:
         """Keep maps ``(K, h, w)``; returns what gives them back.
 
         Raises:

@@ -1,4 +1,8 @@
-"""Work that one process does while the others that want it wait."""
+"""Locks on files, among any processes; the system lets go of them when a process ends, however it ends.
+
+Not filelock: a store in use is locked by many at once (shared), a lock's file goes away with its last holder, and who
+waits is told for what.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +14,32 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from camexp.files import lock
-
 log = logging.getLogger(__name__)
+
+
+def lock_file(path: Path, shared: bool, wait: bool = False) -> BinaryIO:
+    """An open file under a lock that ends with the process.
+
+    Args:
+        path: made if it is absent.
+        shared: others may share it; else it is for one alone.
+        wait: until others have let go of it.
+
+    Raises:
+        BlockingIOError: another process holds it, and nobody waits.
+        OSError: it cannot be opened, or the file system knows no locks.
+    """
+    file = path.open("ab")
+    try:
+        import fcntl
+    except ImportError:  # Windows: no locks, and nothing that is open can be removed there
+        return file
+    try:
+        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
+    except BaseException:  # Ctrl-C while waiting, too
+        file.close()
+        raise
+    return file
 
 
 @contextmanager
@@ -58,12 +85,12 @@ def _acquire(path: Path, doing: str) -> tuple[BinaryIO | None, bool]:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
-                held = lock(path, shared=False)
+                held = lock_file(path, shared=False)
             except BlockingIOError:
                 if not waited:
                     log.info(f"waiting for another process that is {doing}")
                 waited = True
-                held = lock(path, shared=False, wait=True)
+                held = lock_file(path, shared=False, wait=True)
         except OSError:
             return None, waited
         if is_at(held, path):

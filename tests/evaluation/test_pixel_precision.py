@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from camexp.cam.maps import min_max, upsample
-from camexp.evaluation.masks import resize_mask
-from camexp.evaluation.scores import Item, Scores
+from camexp.evaluation.pixel_precision import resize_mask
+from camexp.evaluation.scores import ScoredImage, Scores
 
 
 def nearest(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -48,7 +48,7 @@ def test_pixels_are_counted_at_the_size_that_is_asked_for(size):
         mask[own[0] // 5 : own[0] // 2, own[1] // 3 : own[1] // 2] = True
         ignore[own[0] // 3 :, own[1] // 4 : own[1] // 2] = True  # in part over the object
         at = size or own
-        item = Item(place, cam.numpy, None, at, 0, 0, 1.0, 0.0)
+        item = ScoredImage(place, cam.numpy, None, at, 0, 0, 1.0, 0.0)
         scores.localise(item, cam.numpy(), torch.from_numpy(mask), torch.from_numpy(ignore))
         large = min_max(upsample(cam[None], at))[0, 0].numpy()
         counted, left_out = nearest(mask, at), nearest(ignore, at)

@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 
-class WriteBehind:
+class BoundedExecutor:
     """Call a function in threads, with a limit to what waits: memory does not grow with the number of images.
 
     Encoding PNGs lets go of the interpreter, so threads do. The first error is raised at the next
@@ -18,11 +18,11 @@ class WriteBehind:
 
     Args:
         write: what to do with one result.
-        most_waiting: results held at most; further ones wait for the threads.
+        max_waiting: results held at most; further ones wait for the threads.
         threads: how many; one keeps the order. Default: by the machine, at most four.
 
     >>> done = []
-    >>> with WriteBehind(done.append, most_waiting=2) as writing:
+    >>> with BoundedExecutor(done.append, max_waiting=2) as writing:
     ...     for number in range(5):
     ...         writing.submit(number)
     ...     writing.finish()
@@ -30,14 +30,14 @@ class WriteBehind:
     [0, 1, 2, 3, 4]
     """
 
-    def __init__(self, write: Callable[..., None], most_waiting: int, threads: int | None = None):
-        self.write, self.most_waiting = write, most_waiting
+    def __init__(self, write: Callable[..., None], max_waiting: int, threads: int | None = None):
+        self.write, self.max_waiting = write, max_waiting
         self._pool = ThreadPoolExecutor(threads or min(4, os.cpu_count() or 1))
         self._waiting: deque[Future[None]] = deque()
 
     def submit(self, *arguments: Any) -> None:
         """Have one result written as soon as a thread is free."""
-        while len(self._waiting) >= self.most_waiting:
+        while len(self._waiting) >= self.max_waiting:
             self._waiting.popleft().result()
         self._waiting.append(self._pool.submit(self.write, *arguments))
 
@@ -46,7 +46,7 @@ class WriteBehind:
         while self._waiting:
             self._waiting.popleft().result()
 
-    def __enter__(self) -> WriteBehind:
+    def __enter__(self) -> BoundedExecutor:
         return self
 
     def __exit__(self, *_: object) -> None:

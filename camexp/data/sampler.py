@@ -1,4 +1,4 @@
-"""In which order images are trained on, as a function of the seed, the epoch and the place in it.
+"""In which order images are trained on, as a function of the seed, the epoch and the index in it.
 
 Nothing here remembers anything: whoever knows the seed and how many batches are behind knows all that comes, however
 many processes read the images, and however often the run was interrupted.
@@ -16,21 +16,21 @@ import torch
 from torch.utils.data import Sampler
 
 
-class Draw(NamedTuple):
+class SampleIndex(NamedTuple):
     """An image in an epoch.
 
     Attributes:
-        item: its place in the data set.
+        image: its index in the data set.
         key: what its random changes follow from.
         counted: ``False`` for one that only fills the share of a process for which no image was left.
     """
 
-    item: int
+    image: int
     key: tuple[int, ...] = ()
     counted: bool = True
 
 
-class EpochBatches(Sampler[list[Draw]]):
+class EpochBatchSampler(Sampler[list[SampleIndex]]):
     """The batches of an epoch, or one process's share of them; each epoch in an order of its own.
 
     All processes together see the same batches, whatever their number.
@@ -41,11 +41,11 @@ class EpochBatches(Sampler[list[Draw]]):
         seed: of the order and of the images' random changes.
         rank, world_size: which process of how many.
 
-    >>> order = EpochBatches(5, batch_size=2, seed=0)
-    >>> [[draw.item for draw in batch] for batch in order]
+    >>> order = EpochBatchSampler(5, batch_size=2, seed=0)
+    >>> [[draw.image for draw in batch] for batch in order]
     [[2, 4], [3, 0], [1]]
     >>> order.start_at(epoch=0, batch=1)
-    >>> [[draw.item for draw in batch] for batch in order]
+    >>> [[draw.image for draw in batch] for batch in order]
     [[3, 0], [1]]
     """
 
@@ -66,37 +66,38 @@ class EpochBatches(Sampler[list[Draw]]):
     def __len__(self) -> int:
         return -(-self.count // self.batch_size)
 
-    def __iter__(self) -> Iterator[list[Draw]]:
+    def __iter__(self) -> Iterator[list[SampleIndex]]:
         order = np.random.default_rng([self.seed, self.epoch]).permutation(self.count)
         for batch in range(self.start, len(self)):
             items = order[batch * self.batch_size : (batch + 1) * self.batch_size]
             share = [
-                Draw(int(item), (self.seed, self.epoch, int(item))) for item in items[self.rank :: self.world_size]
+                SampleIndex(int(item), (self.seed, self.epoch, int(item)))
+                for item in items[self.rank :: self.world_size]
             ]
-            yield share or [Draw(int(items[0]), (self.seed, self.epoch), counted=False)]
+            yield share or [SampleIndex(int(items[0]), (self.seed, self.epoch), counted=False)]
 
 
-def seed_from(*key: int) -> int:
+def derive_seed(*key: int) -> int:
     """A seed that differs wherever any number of the key does.
 
-    >>> seed_from(0, 1) == seed_from(0, 1), seed_from(0, 1) == seed_from(1, 0)
+    >>> derive_seed(0, 1) == derive_seed(0, 1), derive_seed(0, 1) == derive_seed(1, 0)
     (True, False)
     """
     return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1)  # torch takes 63 bits
 
 
 @contextmanager
-def randomness_from(*key: int) -> Iterator[None]:
+def seeded_rng(*key: int) -> Iterator[None]:
     """In the block, random numbers of torch (CPU), NumPy and Python follow from the key; after it, all is as before.
 
-    >>> with randomness_from(3, 1):
+    >>> with seeded_rng(3, 1):
     ...     first = float(torch.rand(()))
-    >>> with randomness_from(3, 1):
+    >>> with seeded_rng(3, 1):
     ...     print(float(torch.rand(())) == first)
     True
     """
     states = torch.get_rng_state(), np.random.get_state(), random.getstate()
-    seed = seed_from(*key)
+    seed = derive_seed(*key)
     torch.random.default_generator.manual_seed(seed)
     np.random.seed(seed % 2**32)
     random.seed(seed)

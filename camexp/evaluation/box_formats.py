@@ -115,17 +115,17 @@ def match(names: Sequence[str], paths: Sequence[Path], root: Path) -> dict[int, 
     {0: 'a/1', 2: '2.jpg'}
     """
     ways: list[dict[str, list[int]]] = [defaultdict(list) for _ in range(4)]
-    for place, path in enumerate(paths):
+    for index, path in enumerate(paths):
         relative = Path(*path.parts[len(root.parts) :]) if path.parts[: len(root.parts)] == root.parts else path
         keys = (relative.as_posix(), relative.with_suffix("").as_posix(), path.name, path.stem)
         for way, key in zip(ways, keys, strict=True):
-            way[key].append(place)
+            way[key].append(index)
     found: dict[int, str] = {}
     for name in names:
         clean = name.replace("\\", "/").removeprefix("./")
         for way in ways:
-            if len(places := way.get(clean, [])) == 1:
-                found[places[0]] = name
+            if len(indices := way.get(clean, [])) == 1:
+                found[indices[0]] = name
                 break
     return dict(sorted(found.items()))
 
@@ -173,7 +173,7 @@ def _rows(path: Path) -> Mapping[str, list[list[float]]]:
                 order = [row.index(name) for name in columns]
                 continue
             try:
-                found[row[order[0]]].append([float(row[place]) for place in order[1:]])
+                found[row[order[0]]].append([float(row[index]) for index in order[1:]])
             except (ValueError, IndexError) as error:
                 raise UserError(f"boxes={path}: line {line} is not image,x0,y0,x1,y1: {','.join(row)[:80]}") from error
     return found

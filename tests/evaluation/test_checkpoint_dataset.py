@@ -9,7 +9,7 @@ import pytest
 from camexp.config import DatasetOptions
 from camexp.data import build_images
 from camexp.errors import UserError
-from camexp.evaluation.recorded import recorded_dataset
+from camexp.evaluation.checkpoint_dataset import recorded_dataset
 
 SHAPES = {"_target_": "camexp.data.find_shapes", "per_class": 2, "size": 32, "seed": 0}
 

@@ -1,8 +1,7 @@
-"""The parts of a training run, from options to the last step."""
+"""The parts of a training run, from its options."""
 
 from __future__ import annotations
 
-import atexit
 import logging
 import warnings
 from collections.abc import Mapping
@@ -10,10 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from pytorch_lightning.loggers import Logger
-from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from camexp.config import TrainOptions
 from camexp.config.instantiate import instantiate
@@ -21,23 +18,22 @@ from camexp.config.train import InspectOptions
 from camexp.config.validation import validated
 from camexp.data import ImageSet, Split, UnreadableImage, class_table, read_image
 from camexp.devices import device_type, world_size
-from camexp.errors import UserError, reason
+from camexp.errors import UserError
 from camexp.features import open_cache
-from camexp.files import shown
-from camexp.labels import as_typed
-from camexp.launching.trials import own_trial
+from camexp.files import display_path
+from camexp.labels import labels_as_text
+from camexp.launching.trials import current_trial
 from camexp.methods import Method, build_method
 from camexp.models import CAMClassifier
 from camexp.run_files import CAM_STEPS, CAMS, CHECKPOINTS, METRICS
 from camexp.training.checkpoints import Checkpoints
 from camexp.training.datamodule import CAMDataModule
 from camexp.training.inspector import CAMInspector, pair_labels
-from camexp.training.loggers import MetricsCSV, log_text
-from camexp.training.module import CAMTraining
+from camexp.training.loggers import MetricsCSV
+from camexp.training.module import CAMModule
 from camexp.training.progress import TrainingProgress
 from camexp.training.pruning import Pruning
-from camexp.training.report import find_callback
-from camexp.training.resume import GoOn, Resumed, image_digest, require_same_images, require_same_trunk
+from camexp.training.resume import ResumeCallback, ResumePoint, image_digest, require_same_images, require_same_trunk
 from camexp.training.trainer import build_trainer as lightning_trainer
 from camexp.training.trainer import total_steps
 
@@ -49,7 +45,7 @@ Devices = Mapping[str, Any]
 def read_options(config: DictConfig) -> TrainOptions:
     """The composed configuration, validated."""
     options = validated(config, TrainOptions)
-    options.run_dir = shown(options.run_dir)
+    options.run_dir = display_path(options.run_dir)
     for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch"):
         logging.getLogger(name).setLevel(logging.WARNING)  # which GPUs there are and tips are no news
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
@@ -88,10 +84,10 @@ def build_datamodule(
     )
 
 
-def build_module(options: TrainOptions, classifier: CAMClassifier, datamodule: CAMDataModule) -> CAMTraining:
+def build_module(options: TrainOptions, classifier: CAMClassifier, datamodule: CAMDataModule) -> CAMModule:
     """The training step with its optimizer and schedule."""
     scheduler = options.scheduler
-    return CAMTraining(
+    return CAMModule(
         classifier,
         make_optimizer=instantiate(options.optimizer.to_dict(), "optimizer", _partial_=True),
         make_scheduler=instantiate(scheduler, "scheduler", _partial_=True) if scheduler else None,
@@ -108,7 +104,7 @@ def build_trainer(
     devices: Devices,
     datamodule: CAMDataModule,
     classifier: CAMClassifier,
-    resumed: Resumed | None = None,
+    resumed: ResumePoint | None = None,
 ) -> pl.Trainer:
     """A Trainer with everything that watches: progress, snapshots, checkpoints, loggers; set to where an interrupted
     run goes on."""
@@ -127,13 +123,13 @@ def build_trainer(
         checkpoints.position = resumed.position
         datamodule.start = resumed.position.epoch, resumed.position.batch
     callbacks: list[pl.Callback] = [
-        GoOn(resumed, datamodule, run_folder),
+        ResumeCallback(resumed, datamodule, run_folder),
         TrainingProgress(total_steps(options.trainer, datamodule.steps_per_epoch)),
         build_inspector(options.inspect, datamodule, classifier, run_folder / CAMS, build_method(options.cam)),
     ]
     for name, extra in (options.callbacks or {}).items():
         callbacks.append(instantiate(extra, f"callbacks.{name}"))
-    trial = own_trial()
+    trial = current_trial()
     if trial is not None:
         callbacks.append(Pruning(trial))
     callbacks.append(checkpoints)  # last, so that what the others know is saved with it
@@ -150,7 +146,7 @@ def build_trainer(
     )
 
 
-def build_logger(name: str, node: Mapping[str, Any], resumed: Resumed | None) -> Logger:
+def build_logger(name: str, node: Mapping[str, Any], resumed: ResumePoint | None) -> Logger:
     """One of the ``logger`` group; TensorBoard then hides what an interrupted run wrote after its checkpoint."""
     tensorboard = resumed is not None and str(node.get("_target_", "")).endswith("TensorBoardLogger")
     purge = {"purge_step": resumed.step + 1 if resumed.path else 0} if tensorboard and resumed else {}
@@ -181,10 +177,10 @@ def build_inspector(
             pictures.append(read_image(path))
         except UnreadableImage as error:
             raise UserError(f"inspect.image={path} cannot be decoded ({error}): give another image") from error
-    own = [None if (place := images.find(path)) is None else images.labels[place] for path in paths]
+    own = [None if (index := images.find(path)) is None else images.labels[index] for path in paths]
     return CAMInspector(
         pictures,
-        pair_labels(len(paths), as_typed(inspect.label), own),
+        pair_labels(len(paths), labels_as_text(inspect.label), own),
         images.classes,
         folder,
         inspect.every_n_steps,
@@ -192,48 +188,3 @@ def build_inspector(
         inspect.alpha,
         method,
     )
-
-
-def fit(trainer: pl.Trainer, module: CAMTraining, datamodule: CAMDataModule, resumed: Resumed | None = None) -> None:
-    """Train to the end, from where an interrupted run stood. Ctrl-C, SIGTERM and SIGUSR1 save, then raise
-    :class:`Interrupted`."""
-    classifier = module.classifier
-    if trainer.is_global_zero:
-        trained = sum(p.numel() for p in classifier.parameters() if p.requires_grad)
-        frozen = (
-            f"frozen: {', '.join(_ends(classifier.frozen_layers))}" if classifier.frozen_layers else "nothing frozen"
-        )
-        log.info(
-            f"training {trained:,} parameters ({frozen}) on {len(datamodule.split.train)} images, "
-            f"checking on {len(datamodule.split.val)}; run folder {shown(trainer.default_root_dir)}"
-        )
-        if resumed is None or resumed.path is None:
-            log_text(trainer, "config", OmegaConf.to_yaml(OmegaConf.create(module.config)))
-    if trainer.world_size > 1:
-        atexit.register(_leave_process_group)
-    path = resumed.path if resumed else None
-    with find_callback(trainer, Checkpoints).interrupts:
-        try:
-            trainer.fit(module, datamodule=datamodule, ckpt_path=None if path is None else str(path))
-        except SystemExit:  # so Lightning ends at a second Ctrl-C
-            raise KeyboardInterrupt from None
-        except MisconfigurationException as error:  # as when max_epochs lies before the checkpoint
-            raise UserError(f"trainer: {reason(error)}") from error
-        except RuntimeError as error:
-            if "find_unused_parameters" not in str(error):
-                raise
-            raise UserError(
-                "trainer.strategy: a pass leaves parameters of the network unused, whose gradients the other processes "
-                "wait for: take trainer.strategy=ddp_find_unused_parameters_true"
-            ) from error
-
-
-def _leave_process_group() -> None:
-    """Gloo's threads abort a process that ends in their midst, now and then, though its run has come to its end.
-    Lightning sees to NCCL alone."""
-    if torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
-
-
-def _ends(names: list[str]) -> list[str]:
-    return names if len(names) < 3 else [f"{names[0]} … {names[-1]}"]

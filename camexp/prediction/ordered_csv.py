@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any
 
 
-class OrderedTable:
+class OrderedCSV:
     """A CSV file to which the rows of image after image are appended, whole, as soon as all before are there.
 
     What was appended stays, whatever ends the process. Only the rows of images that overtook others are in memory; on
@@ -26,7 +26,7 @@ class OrderedTable:
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp(), "a.csv")
-    >>> with OrderedTable(path, ["path", "class"]) as table:
+    >>> with OrderedCSV(path, ["path", "class"]) as table:
     ...     table.add(1, [("b.jpg", "duck")])
     ...     table.skip(0)
     >>> path.read_text().splitlines()
@@ -43,13 +43,13 @@ class OrderedTable:
         self._file = path.open("xb", buffering=0)  # a row is in the file or it is not; none lingers in a buffer
         self._append(_lines([header]))
 
-    def add(self, place: int, rows: Iterable[Sequence[Any]]) -> None:
+    def add(self, index: int, rows: Iterable[Sequence[Any]]) -> None:
         """The rows of one image; several threads may call at once."""
-        self._take(place, _lines(rows))
+        self._take(index, _lines(rows))
 
-    def skip(self, place: int) -> None:
+    def skip(self, index: int) -> None:
         """One image has none."""
-        self._take(place, None)
+        self._take(index, None)
 
     def close(self) -> None:
         """Append what waits for images that never came, and close the file; once."""
@@ -59,9 +59,9 @@ class OrderedTable:
             self._waiting.clear()
             self._file.close()
 
-    def _take(self, place: int, lines: bytes | None) -> None:
+    def _take(self, index: int, lines: bytes | None) -> None:
         with self._lock:
-            self._waiting[place] = lines
+            self._waiting[index] = lines
             while self._next in self._waiting:
                 self._write(self._waiting.pop(self._next))
                 self._next += 1
@@ -80,7 +80,7 @@ class OrderedTable:
                 self._file.truncate(self._file.seek(begin))
                 raise
 
-    def __enter__(self) -> OrderedTable:
+    def __enter__(self) -> OrderedCSV:
         return self
 
     def __exit__(

@@ -12,9 +12,9 @@ from scipy.io import savemat
 
 from camexp.data import find_imagefolder
 from camexp.errors import UserError
+from camexp.evaluation.box_formats import match, read_boxes
+from camexp.evaluation.ground_truth import load_truth
 from camexp.evaluation.heatmaps import read_heatmap
-from camexp.evaluation.truth import match, read_boxes
-from camexp.evaluation.truthset import load_truth
 from tests.conftest import paint
 
 BOX = [3.0, 4.0, 20.0, 30.0]

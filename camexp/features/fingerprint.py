@@ -43,10 +43,10 @@ def describe_trunk(classifier: CAMClassifier, dtype: str, device: str | torch.de
     }
 
 
-def key(about: dict[str, Any]) -> str:
+def fingerprint(about: dict[str, Any]) -> str:
     """A folder's name for a description: the same one for the same content.
 
-    >>> key({"a": 1, "b": 2}) == key({"b": 2, "a": 1})
+    >>> fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1})
     True
     """
     return hashlib.blake2b(json.dumps(about, sort_keys=True).encode(), digest_size=10).hexdigest()

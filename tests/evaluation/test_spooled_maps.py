@@ -12,7 +12,7 @@ from hydra import compose, initialize_config_dir
 
 from camexp import evaluation
 from camexp.data import find_imagefolder
-from camexp.evaluation.kept import KeptMaps
+from camexp.evaluation.spooled_maps import SpooledMaps
 from tests.conftest import ROOT
 
 SIDE = 256
@@ -41,7 +41,7 @@ def test_heatmaps_are_not_kept(colours, heatmaps, tmp_path):
         options = evaluation.read_options(compose("evaluate", overrides))
     images = find_imagefolder(str(colours))
 
-    def held(count: int) -> tuple[int, evaluation.measure.Outcome]:
+    def held(count: int) -> tuple[int, evaluation.run.Outcome]:
         few = images.take(range(count))
         truth = evaluation.find_truth(options, few)
         gc.collect()
@@ -63,17 +63,17 @@ def test_heatmaps_are_not_kept(colours, heatmaps, tmp_path):
 def test_large_maps_come_back_from_a_file():
     rng = np.random.default_rng(0)
     arrays = [rng.random((5, side, side), dtype=np.float32) for side in (14, 56, 300, 15, 64)]
-    kept = KeptMaps()
+    spooled = SpooledMaps()
     tracemalloc.start()
-    again = [kept.keep(array) for array in arrays]
+    again = [spooled.add(array) for array in arrays]
     size = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
     assert size < 40_000 < sum(array.nbytes for array in arrays) / 10
     for number in (2, 0, 4, 1, 3, 2):
         assert np.array_equal(again[number](), arrays[number])
-    assert kept.keep(arrays[1][:0])().shape == (0, 56, 56)
+    assert spooled.add(arrays[1][:0])().shape == (0, 56, 56)
 
 
 def test_a_small_map_does_not_keep_its_batch():
     batch = np.zeros((1000, 1, 14, 14), np.float32)
-    assert KeptMaps().keep(batch[3])().base is None
+    assert SpooledMaps().keep(batch[3])().base is None

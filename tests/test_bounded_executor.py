@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from camexp.prediction.write_behind import WriteBehind
+from camexp.bounded_executor import BoundedExecutor
 
 
 def test_all_is_written_and_little_waits():
@@ -18,7 +18,7 @@ def test_all_is_written_and_little_waits():
         with lock:
             done.append(number)
 
-    with WriteBehind(slow, most_waiting=3) as writing:
+    with BoundedExecutor(slow, max_waiting=3) as writing:
         for number in range(100):
             writing.submit(number)
             with lock:
@@ -33,7 +33,7 @@ def test_an_error_in_a_thread_reaches_the_caller():
     def fail(number: int) -> None:
         raise OSError(28, "No space left on device")
 
-    with pytest.raises(OSError, match="No space left"), WriteBehind(fail, most_waiting=1) as writing:
+    with pytest.raises(OSError, match="No space left"), BoundedExecutor(fail, max_waiting=1) as writing:
         writing.submit(1)
         writing.finish()
 
@@ -46,7 +46,7 @@ def test_what_waits_is_dropped_when_the_block_ends_with_an_error(monkeypatch):
         go.wait()
         done.append(number)
 
-    with pytest.raises(KeyboardInterrupt), WriteBehind(write, most_waiting=1000) as writing:
+    with pytest.raises(KeyboardInterrupt), BoundedExecutor(write, max_waiting=1000) as writing:
         shutdown = writing._pool.shutdown
 
         def let_go(**options) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from camexp.data.imageset import ImageSet
 from camexp.errors import UserError, reason
-from camexp.evaluation.truth import Boxes, clip, match, read_boxes, read_sizes
+from camexp.evaluation.box_formats import Boxes, clip, match, read_boxes, read_sizes
 from camexp.images import read_image
 
 log = logging.getLogger(__name__)
@@ -23,15 +23,15 @@ MaskOf = Callable[[Path], tuple[np.ndarray, np.ndarray | None] | None]
 
 
 @dataclass
-class Truth:
+class GroundTruth:
     """What is known of where the objects are.
 
     Attributes:
         images: the image set.
-        boxes: place → ``(G, 4)`` in pixels of the file.
-        sizes: place → the width and height of the picture in which its boxes were drawn, where that is not the file.
+        boxes: index → ``(G, 4)`` in pixels of the file.
+        sizes: index → the width and height of the picture in which its boxes were drawn, where that is not the file.
         mask_of: an image's path → its mask and what of it to ignore, ``(H, W)`` bool, or ``None``.
-        masked: the places that have a mask.
+        masked: the indices that have a mask.
     """
 
     images: ImageSet
@@ -40,20 +40,20 @@ class Truth:
     mask_of: MaskOf | None = None
     masked: frozenset[int] = frozenset()
 
-    def __contains__(self, place: int) -> bool:
-        return place in self.boxes or place in self.masked
+    def __contains__(self, index: int) -> bool:
+        return index in self.boxes or index in self.masked
 
-    def scaled_boxes(self, place: int, size: tuple[int, int] | None) -> tuple[Boxes | None, tuple[int, int]]:
+    def scaled_boxes(self, index: int, size: tuple[int, int] | None) -> tuple[Boxes | None, tuple[int, int]]:
         """An image's boxes at ``(H, W)``, or at its own size; and that size."""
-        if place not in self.boxes:
+        if index not in self.boxes:
             return None, size or (1, 1)
-        path = self.images.paths[place]
+        path = self.images.paths[index]
         with Image.open(path) as image:
             width, height = image.size
             if image.getexif().get(0x0112, 1) >= 5:  # shown turned by a quarter
                 width, height = height, width
-        drawn_width, drawn_height = self.sizes.get(place, (width, height))
-        boxes = clip(self.boxes[place], drawn_width, drawn_height, str(path))
+        drawn_width, drawn_height = self.sizes.get(index, (width, height))
+        boxes = clip(self.boxes[index], drawn_width, drawn_height, str(path))
         size = size or (height, width)
         if size == (drawn_height, drawn_width):
             return boxes, size
@@ -61,36 +61,36 @@ class Truth:
         factor = np.array([size[1] / drawn_width, size[0] / drawn_height] * 2)
         return np.floor(boxes * factor).clip(0, np.array([size[1], size[0]] * 2) - 1), size
 
-    def masks(self, place: int) -> tuple[Tensor | None, Tensor | None]:
+    def masks(self, index: int) -> tuple[Tensor | None, Tensor | None]:
         """An image's mask and what of it to ignore, as tensors ``(H, W)``."""
-        if self.mask_of is None or place not in self.masked:
+        if self.mask_of is None or index not in self.masked:
             return None, None
-        found = self.mask_of(self.images.paths[place])
+        found = self.mask_of(self.images.paths[index])
         if found is None:
             return None, None
         mask, ignore = found
         return torch.from_numpy(mask), None if ignore is None else torch.from_numpy(ignore)
 
 
-def own_truth(images: ImageSet) -> Truth:
+def dataset_truth(images: ImageSet) -> GroundTruth:
     """What the data set brings itself."""
     if images.mask is None:
-        return Truth(images)
+        return GroundTruth(images)
     read = images.mask
     listed = images.root.parent / "boxes.csv"
-    truth = load_truth(str(listed), None, images) if listed.is_file() else Truth(images)
+    truth = load_truth(str(listed), None, images) if listed.is_file() else GroundTruth(images)
     truth.mask_of = lambda path: (read(path).copy(), None)
     truth.masked = frozenset(range(len(images)))
     return truth
 
 
-def load_truth(boxes: str | None, masks: str | None, images: ImageSet) -> Truth:
+def load_truth(boxes: str | None, masks: str | None, images: ImageSet) -> GroundTruth:
     """Boxes and masks from files.
 
     Raises:
         UserError: a source that cannot be read, or that has nothing of these images.
     """
-    truth = Truth(images)
+    truth = GroundTruth(images)
     if boxes is not None:
         found = read_boxes(boxes)
         matched = match(list(found), images.paths, images.root)
@@ -99,9 +99,9 @@ def load_truth(boxes: str | None, masks: str | None, images: ImageSet) -> Truth:
                 f"boxes={boxes}: none of its {len(found)} images (the first is {next(iter(found))}) "
                 f"is among the {len(images)} in {images.root}"
             )
-        truth.boxes = {place: found[name] for place, name in matched.items()}
+        truth.boxes = {index: found[name] for index, name in matched.items()}
         sizes = read_sizes(boxes)
-        truth.sizes = {place: sizes[name] for place, name in matched.items() if name in sizes}
+        truth.sizes = {index: sizes[name] for index, name in matched.items() if name in sizes}
         left = f"; {len(found) - len(matched)} of other images left out" if len(found) > len(matched) else ""
         log.info(f"boxes of {len(matched)} images{left}")
     if masks is not None:
@@ -109,11 +109,11 @@ def load_truth(boxes: str | None, masks: str | None, images: ImageSet) -> Truth:
         if not folder.is_dir():
             raise UserError(f"masks={masks} is not a folder: expected PATH/IMAGE.png for the images PATH/IMAGE.jpg")
         files = {
-            place: file for place, path in enumerate(images.paths) if (file := _mask_file(folder, path, images.root))
+            index: file for index, path in enumerate(images.paths) if (file := _mask_file(folder, path, images.root))
         }
         if not files:
             raise UserError(f"masks={masks} holds no mask of these images: expected PATH/IMAGE.png below it")
-        by_path = {images.paths[place]: file for place, file in files.items()}
+        by_path = {images.paths[index]: file for index, file in files.items()}
         truth.masked = frozenset(files)
         truth.mask_of = lambda path: _read_masks(by_path[path], path)
         log.info(f"masks of {len(files)} images")

@@ -1,0 +1,131 @@
+"""From a checkpoint, images and truth to figures: what ``evaluate.py`` does."""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from camexp.config import EvaluateOptions, SplitOptions
+from camexp.config.validation import validated
+from camexp.data import ImageSet, build_images, split_images
+from camexp.errors import UserError, reason
+from camexp.evaluation.checkpoint_dataset import recorded_dataset
+from camexp.evaluation.ground_truth import GroundTruth, dataset_truth, load_truth
+from camexp.methods import Method, build_method
+from camexp.models import CAMClassifier
+from camexp.models.checkpoint import read_config
+from camexp.prediction import load_model as load_frozen
+from camexp.run_files import SPLITS
+
+log = logging.getLogger(__name__)
+
+
+def read_options(config: DictConfig) -> EvaluateOptions:
+    """The composed configuration, validated."""
+    options = validated(config, EvaluateOptions)
+    build_methods(options)
+    read_thresholds(options)
+    return options
+
+
+def build_methods(options: EvaluateOptions) -> dict[str, Method]:
+    """The methods to compare, by name."""
+    if options.heatmaps is not None:
+        return {}
+    names = options.cams or [options.cam.method]
+    return {name: build_method(options.cam.model_copy(update={"method": name})) for name in names}
+
+
+def read_thresholds(options: EvaluateOptions) -> dict[str, dict[str, float]]:
+    """The best thresholds of an earlier evaluation, by method.
+
+    Raises:
+        UserError: no evaluation there, or one without boxes.
+    """
+    source = options.threshold.source
+    if source is None:
+        return {}
+    path = Path(str(source)).expanduser() / "metrics.json"
+    try:
+        methods = json.loads(path.read_text(encoding="utf-8"))["methods"]
+        return {
+            name: {"MaxBoxAcc": float(one["best_threshold"]), "MaxBoxAccV2": float(one["best_threshold_v2"])}
+            for name, one in methods.items()
+        }
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"threshold.from={source} holds no evaluation with boxes ({error}): give the output folder of one"
+        ) from error
+
+
+def load_model(options: EvaluateOptions) -> tuple[CAMClassifier | None, dict[str, Any]]:
+    """The network on its device, and the configuration it was trained with."""
+    if options.ckpt is None:
+        return None, {}
+    return load_frozen(options), read_config(Path(str(options.ckpt)).expanduser())
+
+
+def find_images(options: EvaluateOptions, model: CAMClassifier | None, trained: Mapping[str, Any]) -> ImageSet:
+    """The images to measure on, with the network's labels."""
+    own = options.dataset is None
+    if own and "dataset" not in trained:
+        raise UserError("dataset is not given, and the checkpoint does not say what it was trained on: add dataset=…")
+    images = build_images(options.dataset or recorded_dataset(trained["dataset"]))
+    part = options.part or ("val" if own else "all")
+    if part != "all":
+        if "split" not in trained:
+            raise UserError(f"part={part} needs a checkpoint that knows its split: take part=all")
+        try:
+            split = split_images(images, SplitOptions.read(trained["split"], "split"), trained["seed"])
+        except (KeyError, TypeError) as error:
+            raise UserError(f"ckpt: its split cannot be read ({reason(error)}): take part=all") from error
+        images = images.take(getattr(split, part))
+    log.info(f"measuring on {len(images)} images (part={part})")
+    return images if model is None else relabelled(images, model)
+
+
+def relabelled(images: ImageSet, model: CAMClassifier) -> ImageSet:
+    """The images with the labels that the network has for their classes' names.
+
+    Raises:
+        UserError: a class that the network does not know.
+    """
+    known = {name: label for label, name in enumerate(model.classes)}
+    unknown = [name for name in images.classes if name not in known]
+    if unknown:
+        raise UserError(
+            f"dataset.root={images.root} has the class {unknown[0]}, which the checkpoint does not know: "
+            "leave it out with dataset.classes=[…]"
+        )
+    labels = tuple(known[images.classes[label]] for label in images.labels)
+    return replace(images, classes=model.classes, labels=labels)
+
+
+def find_truth(options: EvaluateOptions, images: ImageSet) -> GroundTruth:
+    """Boxes and masks of these images."""
+    truth = load_truth(options.boxes, options.masks, images)
+    if options.boxes is None and options.masks is None:
+        truth = dataset_truth(images)
+    if not truth.boxes and truth.mask_of is None:
+        log.info("no boxes= and no masks=: localisation is not measured")
+    return truth
+
+
+def trained_on(options: EvaluateOptions, images: ImageSet) -> int:
+    """How many of the images stand in the training list beside the checkpoint."""
+    if options.ckpt is None:
+        return 0
+    listed = Path(str(options.ckpt)).expanduser().resolve().parent.parent / SPLITS / "train.csv"
+    try:
+        with listed.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+            trained = {str(Path(row["path"]).resolve()) for row in csv.DictReader(file)}
+    except (OSError, KeyError):
+        return 0
+    return sum(str(path.resolve()) in trained for path in images.paths)
