@@ -47,6 +47,7 @@ class _Process:
     lines: list[tuple[float, str]] = field(default_factory=list)
     ended: float | None = None
     given_up: bool = False  # it was killed here, for what another one did
+    signals: int = 0  # so many were handed on to it
 
     def failure(self) -> tuple[int, float, str] | None:
         """How little of a cause it is, when it was, and what was said; ``None`` if it did well.
@@ -83,11 +84,16 @@ def run_processes(
     watched: list[_Process] = []
     stopped: list[int] = []
 
+    def hand_on() -> None:
+        for one in watched:
+            while one.signals < len(stopped):  # counted first: a signal that comes meanwhile is handed on in between
+                one.signals += 1
+                if one.process.poll() is None:
+                    one.process.send_signal(stopped[one.signals - 1])
+
     def forward(signum: int, frame: object) -> None:
         stopped.append(signum)
-        for one in watched:
-            if one.process.poll() is None:
-                one.process.send_signal(signum)
+        hand_on()
 
     main = threading.current_thread() is threading.main_thread()
     before = {one: signal.signal(one, forward) for one in SIGNALS} if main else {}
@@ -104,6 +110,7 @@ def run_processes(
             )
             one = _Process(process, name)
             watched.append(one)
+            hand_on()  # what came while it was being started
             assert process.stderr is not None
             echo = number == 0 and not silent
             readers.append(threading.Thread(target=_read, args=(process.stderr, one.lines, echo), daemon=True))

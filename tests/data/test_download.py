@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from camexp import UserError
+from camexp import locks as locking
 from camexp.data import download, find_caltech256
 from camexp.reporting.progress import Progress
 from tests.conftest import paint
@@ -96,7 +97,7 @@ class Downloading:
         self.process.start()
 
     def _run(self, root, where, locks):
-        lock_file, advance = locks.lock_file, Progress.advance
+        lock_file, advance = locking.lock_file, Progress.advance
 
         def noted(path, shared, wait=False):
             if not locks:
@@ -112,7 +113,7 @@ class Downloading:
             os.read(self._go_on, 1)
             advance(progress, count, note)
 
-        locks.lock_file = download.lock_file = noted
+        locking.lock_file = download.lock_file = noted
         Progress.advance = stopped
         assert find_caltech256(str(root), download=True, **where).classes == ("ak47", "dog")
 

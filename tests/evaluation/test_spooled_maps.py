@@ -76,4 +76,4 @@ def test_large_maps_come_back_from_a_file():
 
 def test_a_small_map_does_not_keep_its_batch():
     batch = np.zeros((1000, 1, 14, 14), np.float32)
-    assert SpooledMaps().keep(batch[3])().base is None
+    assert SpooledMaps().add(batch[3])().base is None

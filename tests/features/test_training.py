@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from camexp.features.fingerprint import content_digest, describe_trunk, key
+from camexp.features.fingerprint import content_digest, describe_trunk, fingerprint
 from camexp.models import CAMClassifier, Preprocessing
 from camexp.models.trunks import build_trunk
 from tests.conftest import TINY, paint, run_process
@@ -120,7 +120,7 @@ def test_the_key_covers_all_that_changes_the_numbers():
         arguments = {"trunk": "vgg11", "preprocessing": Preprocessing((64, 64)), "width": 1 / 16} | kwargs
         model = CAMClassifier(classes=["a", "b"], **arguments)
         change(model)
-        return key(describe_trunk(model, dtype, device))
+        return fingerprint(describe_trunk(model, dtype, device))
 
     def nudge(model):
         weight = next(model.trunk.parameters())

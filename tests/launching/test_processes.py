@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
 import sys
 import threading
 
@@ -12,7 +13,7 @@ import pytest
 
 from camexp.errors import UserError
 from camexp.launching.processes import ProcessResult, rank_environments, run_processes
-from camexp.launching.ranks import is_follower, rank, shared_run_folder, world
+from camexp.launching.ranks import is_follower, rank, shared_run_folder, started_world_size
 from camexp.launching.run_folder import acquire, new_folder, release
 from camexp.locks import lock_file
 from camexp.run_files import IN_USE
@@ -66,12 +67,26 @@ def test_signals_are_handed_on(fifo):
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
+def test_a_signal_reaches_a_process_that_is_just_being_started(monkeypatch):
+    class Interrupted(subprocess.Popen):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            if len(started) == 1:
+                os.kill(os.getpid(), signal.SIGTERM)
+            started.append(self)
+
+    started: list[Interrupted] = []
+    monkeypatch.setattr(subprocess, "Popen", Interrupted)
+    assert python(WAIT, WAIT).code == 128 + signal.SIGTERM
+    assert [one.returncode for one in started] == [-signal.SIGTERM] * 2
+
+
 def test_processes_know_their_places(monkeypatch):
     with rank_environments(2) as (first, second):
         assert first["MASTER_PORT"] == second["MASTER_PORT"] and (first["RANK"], second["RANK"]) == ("0", "1")
     for key, value in second.items():
         monkeypatch.setenv(key, value)
-    assert (rank(), world(), is_follower()) == (1, 2, True)
+    assert (rank(), started_world_size(), is_follower()) == (1, 2, True)
 
 
 def test_nobody_takes_the_port_before_the_processes_have_met():

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from camexp.features.batches import Batch
 from camexp.features.cache import FeatureCache
-from camexp.features.fingerprint import describe_trunk, key
+from camexp.features.fingerprint import describe_trunk, fingerprint
 from camexp.models import CAMClassifier, Preprocessing
 from camexp.models.trunks import build_trunk
 from camexp.precision import autocast
@@ -101,14 +101,14 @@ def test_a_batch_that_is_stored_in_part_is_the_same_batch(tmp_path, precision, d
     def complete(cache: FeatureCache) -> torch.Tensor:
         loaded = batch(images, names, cache)
         with autocast(model.precision, "cpu"):  # as Lightning's step has it
-            return cache.complete(loaded, model)
+            return cache.trunk_features(loaded, model)
 
     cache = opened("whole")
     whole = complete(cache)
     assert whole.dtype == model.dtype and cache.computed == 14
     cache = opened("part")
     few = [3, 4, 9]
-    cache.keep([names[number] for number in few], cache.round(whole[few]))
+    cache.put([names[number] for number in few], cache.to_stored(whole[few]))
     assert torch.equal(complete(cache), whole)
     assert torch.equal(complete(cache), whole), "all of it read"
     assert (cache.computed, cache.read) == (3 + 11, 3 + 14)
@@ -119,11 +119,11 @@ def test_only_what_is_missing_goes_through_the_trunk(tmp_path, monkeypatch):
     images, names = torch.randn(14, 3, 64, 64), [f"{number:04d}" for number in range(14)]
     cache = FeatureCache(tmp_path, describe_trunk(model, "float16", "cpu"), 1)
     some = [place for place in range(14) if place != 5]
-    cache.keep([names[place] for place in some], cache.round(model.trunk_features(images)[some]))
+    cache.put([names[place] for place in some], cache.to_stored(model.trunk_features(images)[some]))
     passed = []
     monkeypatch.setattr("camexp.models.classifier.MICRO_BATCH_PIXELS", 2 * 64 * 64)
     model.trunk.register_forward_hook(lambda trunk, given, out: passed.append(len(given[0])))
-    cache.complete(batch(images, names, cache), model)
+    cache.trunk_features(batch(images, names, cache), model)
     assert passed == [2], "one image, and a blank one that fills its share"
 
 
@@ -131,7 +131,7 @@ def test_the_stride_is_part_of_the_key():
     def described(stride: int | None) -> str:
         torch.manual_seed(0)
         model = CAMClassifier("torchvision/resnet50", ["a", "b"], Preprocessing((64, 64)), output_stride=stride)
-        return key(describe_trunk(model, "float16", "cpu"))
+        return fingerprint(describe_trunk(model, "float16", "cpu"))
 
     assert len({described(stride) for stride in (None, 16, 8)}) == 3
 
