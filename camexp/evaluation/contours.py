@@ -28,7 +28,7 @@ def contours(cam: NDArray[np.floating], steps: int = 1000) -> Components:
     try:
         import cv2
     except ImportError as error:
-        raise UserError("boxes.by=contours needs OpenCV: pip install 'camexp[contours]'") from error
+        raise UserError("components_by=contours needs OpenCV: pip install 'camexp[contours]'") from error
     image = (cam * 255).astype(np.uint8)
     height, width = image.shape
     levels, boxes, areas = [], [], []
