@@ -117,7 +117,7 @@ def main() -> None:
     of_gradients = np.stack(grad_cam(gradcams, images, ranked, 5), 1)
     agreement = {
         "torch-cam (raw maps)": float((maps - same).abs().max() / same.abs().max()),
-        "grad-cam (positive part, upsample_and_normalise to 0..1)": float(np.abs(positive - of_gradients).max()),
+        "grad-cam (positive part, min-max normalised)": float(np.abs(positive - of_gradients).max()),
     }
 
     plain = seconds["plain forward pass, float32"]

@@ -1,4 +1,4 @@
-"""Writing results in threads while the network goes on."""
+"""A thread pool with a bounded queue: results are written while the network computes the next ones."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ def _are_indices(gpus: Any) -> bool:
 
 
 def default_workers(world_size: int = 1) -> int:
-    """Decoding processes for each training process: a GPU waits for many, a CPU trains on its cores itself."""
+    """Data-loader workers for each training process: a GPU waits for many, a CPU trains on its cores itself."""
     import torch
 
     cores = available_cores()

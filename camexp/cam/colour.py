@@ -31,7 +31,7 @@ def colour_map(name: str = "jet") -> NDArray[np.uint8]:
 
 
 def colourise(cam: NDArray[np.floating], name: str = "jet") -> NDArray[np.uint8]:
-    """A map ``(H, W)``, upsample_and_normalise over its own range, as RGB bytes ``(H, W, 3)``.
+    """A map ``(H, W)``, min-max normalised, as RGB bytes ``(H, W, 3)``.
 
     >>> colourise(np.array([[0.0, 1.0]]))
     array([[[  0,   0, 127],

@@ -76,7 +76,7 @@ def _linear_weights(have: int, want: int, like: Tensor) -> Tensor:
 
 
 def min_max(maps: Tensor) -> Tensor:
-    """Each map upsample_and_normalise to [0, 1]; a flat map becomes zeros.
+    """Each map min-max normalised to [0, 1]; a constant map becomes zeros.
 
     Args:
         maps: ``(..., H, W)``.

@@ -16,7 +16,7 @@ def main(arguments: list[str] | None = None) -> int:
     """List the stores, or remove those named; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m camexp.features", description=__doc__)
     parser.add_argument("command", nargs="?", choices=("list", "clear"), default="list")
-    parser.add_argument("keys", nargs="*", help="the stores to clear, as listed; none: all that no run is using")
+    parser.add_argument("keys", nargs="*", help="the stores to clear, as listed; default: all that no run is using")
     parser.add_argument("--folder", type=Path, default=DEFAULT_FOLDER, help="default: %(default)s")
     asked = parser.parse_args(arguments)
     found = stores(asked.folder)

@@ -1,4 +1,4 @@
-"""Imports of large libraries in the scripts."""
+"""Imports of large libraries without garbage collection."""
 
 from __future__ import annotations
 

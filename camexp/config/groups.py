@@ -138,11 +138,11 @@ class TransformOptions(Options):
 
 
 class SplitOptions(Options):
-    all: bool = Field(False, description="train on every image and check on the same images")
+    all: bool = Field(False, description="train and validate on all images")
     val_fraction: Annotated[float, Field(gt=0, lt=1)] | None = Field(0.2, description="of each class")
     train_per_class: PositiveInt | None = Field(
         None,
-        description="this many train instead, the rest is checked on (60: the usual Caltech-256 protocol)",
+        description="train on this many instead, validate on the rest (60: the usual Caltech-256 protocol)",
     )
 
 
@@ -153,7 +153,7 @@ class OptimizerOptions(Options):
 class DatasetOptions(Options):
     classes: Any = Field(None, description="as [llama,duck], or the first so many; null: all that are found")
     max_skipped: float = Field(0.05, ge=0, le=1, description="the share of files that may fail to decode")
-    check: bool = Field(True, description="decode every file first (remembered from run to run)")
+    check: bool = Field(True, description="decode every file first (cached from run to run)")
     download: bool = Field(False, description="fetch the archive into dataset.root where it is absent (Caltech-256)")
 
 
@@ -171,8 +171,8 @@ class TrainerOptions(Options):
     max_steps: PositiveInt | None = Field(None, description="batches; whichever comes first")
     check_every_n_steps: Literal["auto"] | PositiveInt | None = Field(
         "auto",
-        description="accuracy on the validation images: auto is 100, or less often so that no more images are checked "
-        "than trained on; a shorter epoch is checked at its end, as all are with null",
+        description="steps between validations: auto is 100, or more so that no more images are validated than trained "
+        "on; a shorter epoch is validated at its end, as all are with null",
     )
     log_every_n_steps: PositiveInt = Field(10, description="a row in metrics.csv and in the loggers")
     gradient_clip_val: Annotated[float, Field(ge=0)] | None = Field(None, description="the largest norm of gradients")

@@ -28,15 +28,15 @@ In = TypeVar("In")
 Out = TypeVar("Out")
 
 AT_ONCE = 8  # files that one thread is given
-PORTION = 1024  # files after which what was found is remembered: so much a killed process loses
+PORTION = 1024  # files after which the cache is written: so many a killed process checks again
 
 
 def find_undecodable(images: ImageSet) -> list[Skipped]:
     """The files that cannot be decoded, with the reasons.
 
-    Every file is decoded in full, in threads. Which ones could be is remembered under the user's cache folder, as the
-    check goes on, so that nobody need look again until a file changes: neither the next run, nor an interrupted one,
-    nor the other processes of this one, which wait for the first.
+    Every file is decoded in full, in threads. The result is cached in the user's cache folder as the check proceeds, so
+    that a file is decoded again only when it changed: not by the next run, nor after an interruption, nor by the other
+    processes of this one, which wait for the first.
     """
     paths, memory = images.path_array, RecordLog(cache_path(images.root, "decodable"), KEY_BYTES)
     keys = _keys(paths)
@@ -89,7 +89,7 @@ def drop_undecodable(images: ImageSet, skipped: Sequence[Skipped], max_skipped: 
 
 
 def _keys(paths: PathArray) -> Records:
-    """What each file is remembered by, ``(N, KEY_BYTES)``; zeros, which stand for nothing, where there is no file."""
+    """The cache key of each file, ``(N, KEY_BYTES)``; zeros where there is no file."""
     keys = bytearray()
     for path in paths.iter_encoded():
         try:
@@ -100,19 +100,19 @@ def _keys(paths: PathArray) -> Records:
 
 
 def _unknown(keys: Records, memory: RecordLog) -> NDArray[np.int64]:
-    """The indices of the files of which nothing is remembered."""
+    """The indices of the files that are not in the cache."""
     return np.flatnonzero(~SortedRecords(memory.read()[0]).has(keys) | ~keys.any(1))
 
 
 def _decode(paths: PathArray, keys: Records, indices: NDArray[np.int64], memory: RecordLog) -> dict[int, str]:
-    """Decode the files at these indices, remembering portion by portion which can be; why the others cannot."""
+    """Decode the files at these indices, caching portion by portion which can be; why the others cannot."""
     reasons: dict[int, str] = {}
     sound: list[int] = []
 
     def look(some: NDArray[np.int64]) -> list[tuple[int, str]]:
         return [(int(index), _reason(paths[int(index)])) for index in some]
 
-    def remember() -> None:
+    def write_cache() -> None:
         with contextlib.suppress(OSError):  # a read-only home only means looking again next time
             memory.append(keys[[index for index in sound if keys[index].any()]])
         sound.clear()
@@ -127,10 +127,10 @@ def _decode(paths: PathArray, keys: Records, indices: NDArray[np.int64], memory:
                 sound += [index for index, reason in found if not reason]
                 progress.advance(len(found))
                 if len(sound) >= PORTION:
-                    remember()
+                    write_cache()
     finally:
         pool.shutdown(cancel_futures=True)
-        remember()  # Ctrl-C loses nothing
+        write_cache()  # Ctrl-C loses nothing
     return reasons
 
 

@@ -30,7 +30,7 @@ def find_imagefolder(root: str | None, extensions: Sequence[str] | None = None) 
 
 
 def require_folder(root: str | None) -> Path:
-    """``dataset.root`` as a path, met at the door."""
+    """``dataset.root`` as a path that exists."""
     if not root:
         raise UserError("dataset.root is not given: add dataset.root=DIR, a folder with one sub-folder a class")
     folder = Path(root).expanduser()

@@ -1,4 +1,4 @@
-"""What is remembered of a million files from run to run: records of equal size, appended by any number of processes."""
+"""The cache of what is known of a million files: records of equal size, appended by any number of processes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Records = NDArray[np.uint8]
 
 
 def cache_path(root: Path, kind: str) -> Path:
-    """Where in the user's cache folder something of the files below ``root`` is remembered."""
+    """The cache file for the files below ``root``, in the user's cache folder."""
     cache = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
     name = hashlib.sha256(os.fsencode(root.absolute())).hexdigest()[:24]
     return Path(cache, "camexp", kind, f"{name}.log")

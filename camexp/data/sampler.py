@@ -1,7 +1,7 @@
-"""In which order images are trained on, as a function of the seed, the epoch and the index in it.
+"""In which order images are trained on, as a function of the seed, the epoch and the batch.
 
-Nothing here remembers anything: whoever knows the seed and how many batches are behind knows all that comes, however
-many processes read the images, and however often the run was interrupted.
+There is no state: the seed and the number of batches so far determine all that comes, whatever the number of workers
+and of interruptions.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ def augment(
 
 @dataclass(frozen=True)
 class Flip:
-    """A mirror image, or not: the only two views of a picture, so that features of both can be kept.
+    """A mirror image, or not: the only two views of a picture, so that features of both can be stored.
 
     Args:
         probability: of the mirror image.

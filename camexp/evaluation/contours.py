@@ -1,4 +1,4 @@
-"""Boxes by one contour search a threshold, exactly as the field's reference evaluator makes them.
+"""Boxes by one contour search per threshold, exactly as the field's reference evaluator makes them.
 
 It differs from :func:`camexp.evaluation.components.components` in four ways: the map is cut to 8 bits first;
 a pixel counts where it lies above ``int(t · max)``, not at or above t; the contours inside of parts count as parts

@@ -191,7 +191,7 @@ class Scores:
 
 
 def upsample_and_normalise(cam: Tensor, size: tuple[int, int]) -> Tensor:
-    """A map ``(h, w)`` at ``(H, W)``, then upsample_and_normalise to [0, 1]: in this order, as the protocol has it."""
+    """A map ``(h, w)`` upsampled to ``(H, W)``, then min-max normalised: in this order, as the protocol has it."""
     large = cam if cam.shape == size else upsample(cam[None, None], size)[0, 0]
     return min_max(large).clamp(0, 1)
 

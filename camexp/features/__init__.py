@@ -1,4 +1,4 @@
-"""A frozen trunk's output for each image, computed once and kept on disk."""
+"""A frozen trunk's output for each image, computed once and stored on disk."""
 
 from camexp.features.cache import FeatureCache, open_cache
 from camexp.features.fingerprint import content_digest, describe_trunk

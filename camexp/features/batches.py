@@ -1,4 +1,4 @@
-"""Labelled images as batches, in part as features that are known already."""
+"""Labelled images as batches, in part as stored features."""
 
 from __future__ import annotations
 

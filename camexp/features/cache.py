@@ -1,4 +1,4 @@
-"""When features are kept, and the process that keeps them."""
+"""The cache of stored features: when it is used, what it reads and computes, and its limit."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class FeatureCache:
         if classifier.device.type != "cpu":
             return classifier.trunk_features(images)
         # Always so many together, whatever is stored: a convolution of another batch size may round otherwise, and a
-        # run that was interrupted while a batch was being stored is to go on with the same numbers.
+        # run that was interrupted while a batch was being stored is to resume with the same numbers.
         micro_batch = min(micro_batch_size(images), len(batch.labels))
         filled = F.pad(images, (0, 0, 0, 0, 0, 0, 0, -len(images) % micro_batch))
         return classifier.trunk_features(filled, micro_batch)[: len(images)]
@@ -150,22 +150,22 @@ class FeatureCache:
 def open_cache(
     features: FeatureOptions, classifier: CAMClassifier, transform: Transform | None, device: str
 ) -> FeatureCache | None:
-    """The cache that ``features`` asks for, or ``None``, with the reason told, where nothing can be kept.
+    """The cache that ``features`` asks for, or ``None``, with the reason logged, where nothing can be stored.
 
     Args:
         features: where, in what and how much.
         classifier: already frozen, with its weights and its precision.
-        transform: of the training images; only none at all and :class:`Flip` leave features that come again.
+        transform: of the training images; only none at all and :class:`Flip` have features that recur.
         device: where the trunk runs.
     """
     asked = features.cache
     if asked in ("off", False, None):
         return None
     if not classifier.trunk_is_frozen:
-        log.info("features: not kept, because layers of the trunk train (model.freeze=trunk would freeze them)")
+        log.info("features: not stored, because layers of the trunk train (model.freeze=trunk would freeze them)")
         return None
     if transform is not None and not isinstance(transform, Flip):
-        log.info("features: not kept, because every epoch crops the images anew (transform=resize or flip would not)")
+        log.info("features: not stored, because every epoch crops the images anew (transform=resize or flip would not)")
         return None
     root = DEFAULT_FOLDER if asked in ("auto", True) else Path(str(asked)).expanduser()
     cache = FeatureCache(root, describe_trunk(classifier, features.dtype, device), features.max_gb)

@@ -1,4 +1,4 @@
-"""The digests of a data set's files, from run to run."""
+"""The digests of a data set's files, cached from run to run."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ PORTION = 256  # files after which their digests are written down: so many a kil
 
 
 class Digests:
-    """The digests of files' bytes, read again only when a file changed, and remembered for all processes and runs.
+    """The digests of files' bytes, cached for all processes and runs; a file is hashed again only when it changed.
 
     Args:
-        memory: where they are remembered.
+        cache: where they are stored.
 
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp())
@@ -28,9 +28,9 @@ class Digests:
     True
     """
 
-    def __init__(self, memory: RecordLog):
-        self.memory = memory
-        records, self._end = memory.read()
+    def __init__(self, cache: RecordLog):
+        self.cache = cache
+        records, self._end = cache.read()
         self._table = SortedRecords(records)
         self._new: dict[bytes, bytes] = {}  # not written down yet
         self._writes = True
@@ -56,8 +56,8 @@ class Digests:
         """Write down what is new."""
         records = np.frombuffer(b"".join(key + digest for key, digest in self._new.items()), np.uint8)
         try:
-            self.memory.append(records.reshape(-1, WIDTH))
-        except OSError:  # a read-only home: this process alone remembers them
+            self.cache.append(records.reshape(-1, WIDTH))
+        except OSError:  # a read-only home: they are cached in this process alone
             self._writes = False
         else:
             self._new.clear()
@@ -65,10 +65,10 @@ class Digests:
     def _read_on(self) -> bool:
         """Take in what all processes have written down since, if that is a good part of the whole: to sort a million
         records for each thousand new ones would take longer than the digests."""
-        more = (self.memory.size() - self._end) // WIDTH
+        more = (self.cache.size() - self._end) // WIDTH
         if more < max(PORTION, len(self._table) // 4):
             return False
-        records, self._end = self.memory.read(self._end)
+        records, self._end = self.cache.read(self._end)
         self._table = self._table.with_more(records)
         return True
 

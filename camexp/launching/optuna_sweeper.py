@@ -1,4 +1,4 @@
-"""Optuna proposes the jobs of a sweep; its study lies in the sweep's folder, so that the sweep can go on."""
+"""Optuna proposes the jobs of a sweep; its study lies in the sweep's folder, so that the sweep can be resumed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class OptunaSweeper(Sweeper):
     """``hydra/sweeper=optuna``: swept options are spaces to search instead of values to go through.
 
     ``optimizer.lr=tag(log,interval(1e-4,1e-2))``, ``batch_size=range(16,64,16)``, ``model=choice(vgg16,vgg19)``.
-    Where a sweep goes on, finished trials count, and those that failed or were interrupted are taken up again first,
+    When a sweep is resumed, finished trials count, and those that failed or were interrupted are resumed first,
     each in its own folder.
 
     Args:
@@ -80,7 +80,7 @@ class OptunaSweeper(Sweeper):
     def _sampler(self, trials: int) -> Any:
         if self.sampler is None:
             return import_optuna().samplers.TPESampler()
-        seed = self.sampler.get("seed")  # where a sweep goes on, the same seed would propose the same points again
+        seed = self.sampler.get("seed")  # in a resumed sweep the same seed would propose the same points again
         return instantiate(self.sampler, **({} if seed is None else {"seed": seed + trials}))
 
     def _launch(self, study: Any, trials: Sequence[Any], fixed: Sequence[str]) -> None:

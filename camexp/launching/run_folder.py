@@ -123,7 +123,7 @@ def prepare_sweep_folder(config: DictConfig, option: str) -> None:
     if jobs and option == "hydra.run.dir" and config.get("resume") != "auto":
         raise UserError(
             f"hydra.sweep.dir={folder} holds a sweep already (jobs {', '.join(jobs[:5])}"
-            f"{' …' * (len(jobs) > 5)}): sweep.resume={folder} goes on with it; or give another folder"
+            f"{' …' * (len(jobs) > 5)}): sweep.resume={folder} resumes it; or give another folder"
         )
     with read_write(config), open_dict(config):
         config.hydra.sweep.dir = str(folder)
@@ -136,7 +136,7 @@ def _require_new(folder: Path, config: DictConfig) -> None:
     if held and config.get("resume") != "auto":
         raise UserError(
             f"hydra.run.dir={folder} holds a run already ({', '.join(held)}): "
-            "resume=auto goes on with it; or give another folder, or remove it"
+            "resume=auto resumes it; or give another folder, or remove it"
         )
 
 

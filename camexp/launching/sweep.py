@@ -98,7 +98,7 @@ def run_job() -> float:
     if ended.signum:  # whatever the job made of it: the sweep was asked to stop
         name = signal.Signals(ended.signum).name
         log.info(
-            f"sweep stopped by {name}: the same command with sweep.resume={display_path(folder.parent)} goes on with it"
+            f"sweep stopped by {name}: the same command with sweep.resume={display_path(folder.parent)} resumes it"
         )
         raise SystemExit(128 + ended.signum)
     return float("nan") if ended.code else best_accuracy(folder)

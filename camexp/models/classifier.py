@@ -150,7 +150,7 @@ class CAMClassifier(nn.Module):
 
         Args:
             images: ``(B, 3, H, W)``, preprocessed.
-            micro_batch: so many go through a frozen trunk on a CPU together; by default what its caches hold.
+            micro_batch: images that go through a frozen trunk on a CPU together; by default what the CPU's caches hold.
         """
         images = images.to(self.device, self.dtype)
         trains = self.training and not self.trunk_is_frozen  # a batch norm needs the batch as a whole

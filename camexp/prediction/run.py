@@ -68,7 +68,7 @@ def load_model(options: PredictOptions | EvaluateOptions) -> CAMClassifier:
 
 
 def read_label(label: Any, classes: Sequence[str]) -> Any:
-    """``label`` as :meth:`CAMClassifier.explain` takes it, unknown classes met before any work.
+    """``label`` as :meth:`CAMClassifier.explain` takes it, unknown classes refused before any work.
 
     >>> read_label("llama", ["duck", "llama"]), read_label("top5", ["duck", "llama"])
     ([1], 'top5')

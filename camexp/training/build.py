@@ -107,7 +107,7 @@ def build_trainer(
     resumed: ResumePoint | None = None,
 ) -> pl.Trainer:
     """A Trainer with everything that watches: progress, snapshots, checkpoints, loggers; set to where an interrupted
-    run goes on."""
+    run resumes."""
     run_folder = Path(options.run_dir)
     digest = image_digest(datamodule.images, datamodule.split)
     checkpoints = Checkpoints(

@@ -1,4 +1,4 @@
-"""best.ckpt, last.ckpt and step_000100.ckpt: each one a moment between two steps, from which a run can go on."""
+"""The checkpoints best.ckpt, last.ckpt and step_000100.ckpt, each between two steps, so that a run resumes exactly."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ METRICS = ("val/accuracy", "val/loss", "train/loss")
 
 
 class Checkpoints(pl.Callback):
-    """Save every so many steps, whenever validation improves, at the end, and when asked to stop.
+    """Save every ``every_n_steps``, whenever validation improves, at the end, and when interrupted.
 
     What is due is written before the next step begins, when all that belongs to the last one is done: its row in
-    the tables, its snapshot, its validation. So every checkpoint is a point from which a run goes on exactly.
+    the tables, its snapshot, its validation. So a run resumes exactly from every checkpoint.
 
     Args:
         folder: where the files go.
         every_n_steps: how often a ``step_….ckpt`` is written; 0 for never.
         keep: how many of these to keep, the newest; ``None`` keeps all.
-        written: tables that grow while the run goes on; how long they are is part of a checkpoint.
+        written: tables that grow during the run; their lengths are part of a checkpoint.
         images: stands for what is trained on, see :func:`camexp.training.resume.image_digest`.
     """
 
@@ -76,7 +76,7 @@ class Checkpoints(pl.Callback):
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
         epoch_loop = trainer.fit_loop.epoch_loop
-        epoch_loop._batches_that_stepped = trainer.global_step  # Lightning loses count when it goes on after a check
+        epoch_loop._batches_that_stepped = trainer.global_step  # Lightning loses count on resuming after a validation
         self._between_steps(trainer, epoch_loop.batch_progress.total.completed)
 
     def on_validation_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
@@ -139,7 +139,7 @@ class Checkpoints(pl.Callback):
         except (OSError, RuntimeError) as error:  # torch's writer has its own word for a full disk
             raise UserError(
                 f"{paths[0]} could not be written ({reason(error)}): make room, or mend the disk; "
-                "resume=auto then goes on from the checkpoint before"
+                "resume=auto then resumes from the checkpoint before"
             ) from error
         for path in paths[1:]:
             with atomic_write(path) as temporary:

@@ -33,10 +33,10 @@ class CAMDataModule(pl.LightningDataModule):
         preprocessing: the network's.
         transform: random changes to training images, before the preprocessing.
         batch_size: images a step, over all processes together.
-        num_workers: decoding processes; ``None`` chooses by the machine.
+        num_workers: data-loader workers; ``None`` chooses by the machine.
         seed: of the images' order and of their random changes.
         world_size: how many training processes share a batch.
-        features: where a frozen trunk's output is kept, if it is.
+        features: where a frozen trunk's output is stored, if it is.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class CAMDataModule(pl.LightningDataModule):
         self.val_set = LabelledImages(images, split.val, preprocessing, store=store)
         self.batch_size, self.seed = batch_size, seed
         self.world_size = world_size
-        self.start = (0, 0)  # the epoch and the batch in it from which to go on
+        self.start = (0, 0)  # the epoch and the batch in it to resume from
         self.order: EpochBatchSampler | None = None
         self.num_workers = default_workers(world_size) if num_workers is None else num_workers
 
@@ -82,7 +82,7 @@ class CAMDataModule(pl.LightningDataModule):
         return self.loader(self.train_set, self.order)
 
     def val_dataloader(self) -> DataLoader[Sample]:
-        # every so-manieth image, none twice: a padded share would count some images double
+        # each rank takes every world_size-th image: a padded share would count some images double
         indices = self.val_set.indices[self._rank :: self.world_size]
         return self.loader(LabelledImages(self.images, indices, self.val_set.preprocessing, store=self.val_set.store))
 

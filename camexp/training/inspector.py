@@ -1,4 +1,4 @@
-"""Watch the map of fixed images sharpen while the network trains."""
+"""Inspect the maps of fixed images while the network trains."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A training run that is asked to stop: its processes agree, and it says where it goes on."""
+"""A training run that is interrupted: its processes agree, and it says how to resume."""
 
 from __future__ import annotations
 
@@ -33,6 +33,6 @@ def interruption(signum: int, step: int, saved: object) -> Interrupted:
     log.debug(f"{signal_name(signum)} at step {step}")
     return Interrupted(
         f"stopped by {signal_name(signum)} after step {step}, saved as {saved}: "
-        "the same command with hydra.run.dir=… and resume=auto goes on from there",
+        "the same command with hydra.run.dir=… and resume=auto resumes from there",
         signum,
     )

@@ -35,7 +35,7 @@ class CAMModule(pl.LightningModule):
         total_steps: for schedules that end with the training.
         seed: of the random numbers in each step (dropout).
         config: the run's configuration as plain values; every checkpoint carries it.
-        features: where to keep the trunk's output, which must be frozen.
+        features: where to store the trunk's output, which must be frozen.
     """
 
     def __init__(

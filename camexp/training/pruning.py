@@ -33,7 +33,7 @@ class Pruning(pl.Callback):
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.is_global_zero:
             step = trainer.global_step
-            if step not in self.trial.study.trials[self.trial.number].intermediate_values:  # it is when a run goes on
+            if step not in self.trial.study.trials[self.trial.number].intermediate_values:  # it is in a resumed run
                 self.trial.report(float(trainer.callback_metrics["val/accuracy"]), step)
             self.pruned = self.trial.should_prune()
             if self.pruned:

@@ -1,4 +1,4 @@
-"""Going on with an interrupted run: from its newest sound checkpoint, with the same numbers as if nothing had been."""
+"""Resuming an interrupted run: from its newest intact checkpoint, with the same numbers as without the interruption."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ NOT_REPORTED = ("run_dir", "resume", "debug", "command", "num_workers", "logger.
 
 @dataclass(frozen=True)
 class ResumePoint:
-    """Where an interrupted run goes on.
+    """Where an interrupted run resumes.
 
     Attributes:
-        path: the checkpoint; ``None`` where the folder holds none, and the run begins again.
-        step: after which it goes on.
+        path: the checkpoint; ``None`` where the folder holds none, and the run restarts.
+        step: the last one before it.
         position: in the epochs.
         written: the bytes that tables had, by name.
         images: what was trained on, see :func:`image_digest`.
@@ -60,7 +60,7 @@ class ResumePoint:
 
 
 def find_resume_point(options: TrainOptions) -> ResumePoint | None:
-    """What a run folder holds to go on from; ``None`` if it is new.
+    """What a run folder holds to resume from; ``None`` if it is new.
 
     Raises:
         UserError: an option changed that may not.
@@ -73,10 +73,10 @@ def find_resume_point(options: TrainOptions) -> ResumePoint | None:
     if path is None and unreadable:  # they may be of another version, or the disk away: nothing is thrown away for that
         raise UserError(
             f"resume: none of {', '.join(unreadable[:4])} in {folder / 'checkpoints'} can be read: "
-            "remove them to begin again, or give another hydra.run.dir"
+            "remove them to restart, or give another hydra.run.dir"
         )
     if path is None:
-        log.info(f"resume: {folder} holds no sound checkpoint: it begins again")
+        log.info(f"resume: {folder} holds no intact checkpoint: the run restarts")
         return ResumePoint(None, written={})
     checkpoint = read_checkpoint(path, "resume", mmap=True)
     _require_same(checkpoint[METADATA]["config"], options, folder)
@@ -96,7 +96,7 @@ def find_resume_point(options: TrainOptions) -> ResumePoint | None:
 
 
 def newest_intact(folder: Path) -> Path | None:
-    """The checkpoint of the highest step whose every byte is as it was written; damaged ones are told of.
+    """The checkpoint of the highest step whose checksums fit; corrupted ones are reported.
 
     >>> import tempfile
     >>> newest_intact(Path(tempfile.mkdtemp())) is None
@@ -110,16 +110,16 @@ def newest_intact(folder: Path) -> Path | None:
             checkpoint = read_checkpoint(path, "resume", mmap=True)
             found.append((checkpoint["global_step"], checkpoint[f"{METADATA}_resume"]["validated"], path))
         except (UserError, KeyError, TypeError):
-            log.warning(f"resume: {path} is damaged, or of another version: passed over")
+            log.warning(f"resume: {path} is corrupted, or of another version: skipped")
     for *_, path in sorted(found, reverse=True):
         if _is_intact(path):
             return path
-        log.warning(f"resume: {path} is damaged (a checksum does not fit): passed over")
+        log.warning(f"resume: {path} is corrupted (checksum mismatch): skipped")
     return None
 
 
 class ResumeCallback(pl.Callback):
-    """Bring a run folder to where the run goes on from, once every process knows where that is.
+    """Rewind a run folder to the checkpoint that the run resumes from, once every process has found it.
 
     Args:
         resumed: see :func:`find_resume_point`.
@@ -202,7 +202,7 @@ def require_same_trunk(resumed: ResumePoint, classifier: CAMClassifier) -> None:
 
 
 def _same(before: Tensor, now: Tensor) -> bool:
-    """Whether a frozen weight is what it was; only nearly so, where the run goes on at another precision."""
+    """Whether a frozen weight is what it was; only nearly so, where the run resumes at another precision."""
     if before.dtype == now.dtype:
         return torch.equal(before, now)
     coarsest = max(torch.finfo(one.dtype).eps for one in (before, now))

@@ -43,7 +43,7 @@ class CheckpointFiles(TorchCheckpointIO):
 class StopAfter(pl.Callback):
     """Stop after so many steps, with a last validation, wherever in its rhythm that falls.
 
-    Lightning's own limit would end without one, and could not go on from there.
+    Lightning's own limit would end without one, and could not be resumed from there.
 
     Args:
         total_steps: see :func:`total_steps`.

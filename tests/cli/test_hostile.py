@@ -94,7 +94,7 @@ def test_resuming_executes_nothing(script, trained, tmp_path, marker):
     state = torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)
     torch.save(state | {"global_step": 99, "evil": Payload(marker)}, tmp_path / "run/checkpoints/step_000099.ckpt")
     done = script("train.py", *trained, "resume=auto", "trainer.max_epochs=2")
-    assert done.code == 0 and "step_000099.ckpt is damaged" in done.out, done.err
+    assert done.code == 0 and "step_000099.ckpt is corrupted" in done.out, done.err
     assert not marker.exists()
 
 

@@ -89,7 +89,7 @@ def test_flip_keeps_both_views(script, colours, frozen):
 )
 def test_it_turns_itself_off_and_says_so(script, colours, frozen, arguments, said):
     done = script("train.py", *frozen, f"dataset.root={colours}", "trainer.max_epochs=1", *arguments)
-    assert done.code == 0 and f"features: not kept, because {said}" in done.out
+    assert done.code == 0 and f"features: not stored, because {said}" in done.out
     assert not Path("outputs/features").exists()
 
 

@@ -98,7 +98,7 @@ def test_optuna_goes_on_and_prunes(options, tmp_path):
         process.until("run folder search/1")
         process.until("step 30: validation")
         done = process.end(signal.SIGINT)
-    assert done.code == 130 and "sweep.resume=search goes on" in done.out
+    assert done.code == 130 and "sweep.resume=search resumes" in done.out
     done = run_process("train.py", *search, "sweep.resume=search", cwd=tmp_path)
     assert done.code == 0, done.err
     assert "1 of 2 trials are done" in done.out and "resume: from search/1/checkpoints/last.ckpt" in done.out

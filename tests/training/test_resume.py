@@ -152,7 +152,7 @@ def test_nothing_is_thrown_away_where_no_checkpoint_can_be_read(run, tmp_path):
     for path in (tmp_path / "run/checkpoints").glob("*.ckpt"):
         path.write_bytes(b"of another version")
     done = run("run", "trainer.max_epochs=2")
-    assert done.code == 1 and "remove them to begin again" in done.err
+    assert done.code == 1 and "remove them to restart" in done.err
     assert (tmp_path / "run/metrics.csv").exists() and (tmp_path / "run/summary.json").exists()
 
 
@@ -191,7 +191,7 @@ def test_a_damaged_checkpoint_is_passed_over(run, tmp_path):
     done = run("parts", *options)
     assert done.code == 0, done.err
     assert "from parts/checkpoints/step_000004.ckpt, after step 4" in done.out
-    assert "last.ckpt is damaged" in done.out and "step_000008.ckpt is damaged (a checksum" in done.out
+    assert "last.ckpt is corrupted" in done.out and "step_000008.ckpt is corrupted (checksum" in done.out
     require_same(tmp_path / "whole", tmp_path / "parts")
     assert newest_intact(folder)
     assert not (folder / ".123~last.ckpt").exists()
