@@ -1,4 +1,7 @@
-"""A thread pool with a bounded queue: results are written while the network computes the next ones."""
+"""A thread pool with a bounded queue: results are written while the network computes the next ones.
+
+The standard library's pool takes any number of items, so a slow disk would fill the memory.
+"""
 
 from __future__ import annotations
 

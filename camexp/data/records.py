@@ -1,4 +1,8 @@
-"""The cache of what is known of a million files: records of equal size, appended by any number of processes."""
+"""The cache of what is known of a million files: records of equal size, appended by any number of processes.
+
+Not SQLite or LMDB: home folders lie on network file systems, where both advise against their locks; here no lock is
+needed, and a million records are one array.
+"""
 
 from __future__ import annotations
 

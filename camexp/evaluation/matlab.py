@@ -1,7 +1,8 @@
 """The numbers in a MATLAB file, read by lengths that are checked.
 
-``scipy.io.loadmat`` reads more, but a damaged file can make it read memory that is not its own and end the program.
-Of foreign files only plain numeric arrays are wanted here, and these take little.
+``scipy.io.loadmat`` reads more, and pymatreader wraps it; but a damaged file can make it read memory that is not its
+own and end the program (benchmarks/fuzz.py found one). Of foreign files only plain numeric arrays are wanted here, and
+these take little.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Optuna proposes the jobs of a sweep; its study lies in the sweep's folder, so that the sweep can be resumed."""
+"""Optuna proposes the jobs of a sweep; its study lies in the sweep's folder, so that the sweep can be resumed.
+
+Not hydra-optuna-sweeper: it is bound to Optuna 2, and neither prunes nor resumes.
+"""
 
 from __future__ import annotations
 

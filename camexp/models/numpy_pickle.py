@@ -3,7 +3,8 @@
 The VGG weights that TensorFlow projects share (``vgg19.npy``) are an object array: a pickle, which
 ``numpy.load(allow_pickle=True)`` would run. Here every name a pickle can ask for is on a short list, and stands for a
 class that only remembers what it is given. NumPy's own are not among them: the state of an array in a damaged pickle
-can make them read memory that is not theirs.
+can make them read memory that is not theirs. Not fickling, which judges a pickle and then has the real unpickler run
+it.
 """
 
 from __future__ import annotations

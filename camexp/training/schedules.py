@@ -1,4 +1,8 @@
-"""Learning-rate schedules, a step at a time: the ``scheduler`` group."""
+"""Learning-rate schedules, a step at a time: the ``scheduler`` group.
+
+Functions of the step alone. torch's CosineAnnealingLR keeps its length in its state: a run resumed with more epochs
+would fall to zero at the old end.
+"""
 
 from __future__ import annotations
 
