@@ -1,7 +1,7 @@
 """Processes of this very program, started, watched, and stopped together.
 
-Not torchrun's elastic agent, though in its words (``RANK``, ``MASTER_PORT`` …): it reports an error as a page of log
-instead of the sentence that caused it, by default hands on no SIGUSR1, and a sweep's jobs need the same care. A run that
+Not torchrun's elastic agent, though in its words (``RANK``, ``MASTER_PORT`` …): it reports an error as a page of log,
+not as the sentence that caused it, by default hands on no SIGUSR1, and a sweep's jobs need the same care. A run that
 torchrun or SLURM started is taken as it is (:mod:`camexp.launching.ranks`).
 """
 

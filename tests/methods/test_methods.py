@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
+import sys
+
 import pytest
 import torch
 
+import camexp.methods
 from camexp.cam.maps import upsample
 from camexp.config import CAMOptions
 from camexp.errors import UserError
-from camexp.methods import TORCHCAM, Averaged, TorchCAM, build_method
+from camexp.methods import METHODS, TORCHCAM, Averaged, TorchCAM, build_method
 from camexp.models import CAMClassifier, Preprocessing
+from tests.conftest import ROOT
 
 
 @pytest.fixture
@@ -106,3 +111,19 @@ def test_ten_crop_lays_every_crop_where_it_came_from():
 def test_bad_options(change, said):
     with pytest.raises(UserError, match=said):
         build_method(CAMOptions.read(change, "cam"))
+
+
+def test_the_method_of_contributing_is_known_without_being_listed(model, tmp_path, monkeypatch):
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    [example] = re.findall(r"```python\n(# camexp/methods/activations.py.*?)```", text, re.DOTALL)
+    (tmp_path / "activations.py").write_text(example)
+    monkeypatch.setattr(camexp.methods, "__path__", [*camexp.methods.__path__, str(tmp_path)])
+    for registry, key in ((METHODS, "activations"), (sys.modules, "camexp.methods.activations")):
+        monkeypatch.setitem(registry, key, None)  # forgotten again after the test
+        del registry[key]
+    images = torch.randn(2, 3, 64, 96)
+    result = build_method(CAMOptions(method="activations"))(model, images, "top2")
+    expected = model.activations(images).mean(1)
+    assert torch.allclose(result.maps[:, 0], expected) and torch.equal(result.maps[:, 0], result.maps[:, 1])
+    flipped = build_method(CAMOptions(method="activations", flip=True))(model, images, "top2")
+    assert flipped.maps.shape == (2, 2, 16, 24)
