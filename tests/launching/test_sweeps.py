@@ -43,7 +43,10 @@ def test_a_failed_job_ends_no_other_and_a_sweep_goes_on(options, tmp_path):
     done = run_process("train.py", *swept, "sweep.resume=sweep", cwd=tmp_path)
     assert done.code == 1
     assert "job 1 is finished already" in done.out and "resume: from sweep/2/checkpoints/" in done.out
-    assert "1 of 3 jobs failed: 0 (model.head.channels=-3 is out of range: expected 1 to 65536)." in done.err
+    assert (
+        "1 of 3 jobs failed: 0 (model.head.channels=-3 is out of range: expected a whole number from 1 to 65536)."
+        in done.err
+    )
     assert "Traceback" not in done.out + done.err
     whole = run_process(
         "train.py", *options[1:], "model.head.channels=9", "trainer.max_epochs=60", "hydra.run.dir=whole", cwd=tmp_path
