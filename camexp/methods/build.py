@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from camexp import methods
 from camexp.config import CAMOptions
 from camexp.errors import UserError, nearest
 from camexp.methods.averaged import Averaged
@@ -21,7 +20,7 @@ def build_method(options: CAMOptions) -> Method:
     """
     name, scales = options.method, tuple(options.scales)
     if name not in METHODS:
-        import_modules(methods)
+        import_modules("camexp.methods")
     if name not in METHODS:
         raise UserError(f"cam.method={name} is not a method: {nearest(str(name), METHODS)}")
     method = METHODS[name](name, options.layer)

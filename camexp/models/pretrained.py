@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from camexp import models
 from camexp.errors import UserError, reason
 from camexp.models.classifier import CAMClassifier
 from camexp.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
@@ -22,7 +21,7 @@ def is_published_name(path: Any) -> bool:
     if not (slash and name) or Path(str(path)).exists():
         return False
     if library not in LIBRARIES:
-        import_modules(models)
+        import_modules("camexp.models")
     return library in LIBRARIES
 
 

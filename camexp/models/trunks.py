@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
-from camexp import models
 from camexp.errors import UserError, nearest
 from camexp.registry import import_modules
 
@@ -127,7 +126,7 @@ def build_trunk(name: str, width: float = 1.0, output_stride: int | None = None)
     """
     library, slash, inner = str(name).partition("/")
     if name not in TRUNKS and library not in LIBRARIES:
-        import_modules(models)
+        import_modules("camexp.models")
     if slash and library in LIBRARIES:
         if width != 1:
             raise UserError(f"model.width={width}: the networks of {library} come with their own channels, take 1")
