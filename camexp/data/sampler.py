@@ -42,10 +42,10 @@ class EpochBatchSampler(Sampler[list[SampleIndex]]):
         rank, world_size: which process of how many.
 
     >>> order = EpochBatchSampler(5, batch_size=2, seed=0)
-    >>> [[draw.image for draw in batch] for batch in order]
+    >>> [[sample.image for sample in batch] for batch in order]
     [[2, 4], [3, 0], [1]]
     >>> order.start_at(epoch=0, batch=1)
-    >>> [[draw.image for draw in batch] for batch in order]
+    >>> [[sample.image for sample in batch] for batch in order]
     [[3, 0], [1]]
     """
 
@@ -55,7 +55,7 @@ class EpochBatchSampler(Sampler[list[SampleIndex]]):
         self.epoch = self.start = 0
 
     def start_at(self, epoch: int, batch: int = 0) -> None:
-        """Go on from that batch of that epoch; the epochs after it begin at their beginning."""
+        """Resume at that batch of that epoch; the epochs after it start at their first."""
         self.epoch, self.start = epoch, batch
 
     def set_epoch(self, epoch: int) -> None:

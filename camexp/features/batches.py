@@ -94,10 +94,10 @@ class LabelledImages(Dataset[Sample]):
         return len(self.indices)
 
     def __getitem__(self, item: int | SampleIndex) -> Sample:
-        draw = item if isinstance(item, SampleIndex) else SampleIndex(item)
-        index = self.indices[draw.image]
-        sample = self._read(index, draw.key)
-        return sample if draw.counted else sample._replace(label=IGNORE_INDEX)
+        sampled = item if isinstance(item, SampleIndex) else SampleIndex(item)
+        index = self.indices[sampled.image]
+        sample = self._read(index, sampled.key)
+        return sample if sampled.counted else sample._replace(label=IGNORE_INDEX)
 
     def _read(self, index: int, key: tuple[int, ...]) -> Sample:
         # by its key an image changes the same way in whichever process it is read
