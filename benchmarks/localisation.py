@@ -109,7 +109,7 @@ def main() -> None:
         "MaxBoxAccV2": {"ours": 100 * float(ours.compute()), "theirs": 100 * float(theirs.compute())},
         "PxAP": {"ours": 100 * float(pixels.compute()["PxAP"]), "theirs": 100 * reference_pxap(maps, masks)},
     }
-    print(f"{len(maps)} maps of 224×224, 1,000 thresholds, all parts, one core")
+    print(f"{len(maps)} maps of 224×224, 1,000 thresholds, all components, one core")
     for name, value in result["milliseconds_a_map"].items():
         print(f"  {name:8} {value:8.2f} ms a map")
     print(f"  ours is {result['faster']:.1f} times faster (target: at least 20)")

@@ -16,7 +16,7 @@ from camexp.config.validation import validated
 from camexp.data import build_images, split_images
 from camexp.devices import select_devices
 from camexp.precision import resolve_precision
-from camexp.training.trainer import build_trainer
+from camexp.training.trainer import build_lightning_trainer
 from tests.conftest import paint
 
 CHOICES = sorted(
@@ -80,7 +80,7 @@ def test_every_choice_composes_and_builds(choice, tmp_path, monkeypatch):
     callbacks = [instantiate(callback, name) for name, callback in options.callbacks.items()]
     loggers = [instantiate(logger, f"logger={name}") for name, logger in options.logger.items()]
     devices = select_devices(options.trainer.gpus, options.trainer.cpu_processes)
-    trainer = build_trainer(
+    trainer = build_lightning_trainer(
         options.trainer, devices, resolve_precision(options.precision, "cpu"), 10, callbacks, loggers, tmp_path
     )
     assert trainer.max_epochs == options.trainer.max_epochs

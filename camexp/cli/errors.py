@@ -74,16 +74,18 @@ def error_message(error: BaseException) -> str:
 
 
 def known_options() -> list[str]:
-    """The keys of the configuration that the running script composes without overrides."""
+    """The keys of the configuration that the running script composes from the groups chosen, and no other overrides."""
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
     from omegaconf import DictConfig
 
     script = Path(sys.argv[0]).resolve()
+    conf = script.parent / "conf"
+    chosen = [one for one in sys.argv[1:] if (conf / one.partition("=")[0].lstrip("+")).is_dir() and "=" in one]
     GlobalHydra.instance().clear()
     try:
-        with initialize_config_dir(str(script.parent / "conf"), version_base="1.3"):
-            config = compose(script.stem)
+        with initialize_config_dir(str(conf), version_base="1.3"):
+            config = compose(script.stem, chosen)
     except Exception:  # no help can be given; the sentence stands without it
         return []
 

@@ -32,17 +32,18 @@ WRITTEN: dict[str, type[Options]] = {
     "transform/resize.yaml": TransformOptions,
 }
 SCHEMA = "train.schema.json"  # with it an editor completes and checks presets: conf/experiment/*.yaml
-BEGIN = "# Written by python -m camexp.config, from camexp/config/."
+BEGIN = "# Written by python -m camexp.config, from "
 
 
 def written(text: str, options: type[Options]) -> str:
     """A YAML file with its options as they are now: all that stands between the mark and ``hydra:``, or the end."""
-    before, mark, rest = text.partition(f"{BEGIN}\n")
+    before, mark, rest = text.partition(BEGIN)
     if not mark:
         raise ValueError(f"the line {BEGIN!r} is missing")
+    source = f"{options.__name__} in {options.__module__.replace('.', '/')}.py\n"
     after = re.search(r"^hydra:", rest, re.MULTILINE)
     block = "\n".join(yaml_lines(options)) + "\n"
-    return before + mark + block + ("\n" + rest[after.start() :] if after else "")
+    return before + mark + source + block + ("\n" + rest[after.start() :] if after else "")
 
 
 def schema() -> dict[str, Any]:

@@ -124,7 +124,7 @@ def _kinds(annotation: Any, metadata: Sequence[Any] = ()) -> list[_Kind]:
         return [_Kind("list", "a list")]
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [_Kind("section", "its options")]
-    return [_Kind("text", "a text")]
+    return [_Kind("text", "text")]
 
 
 def _number(kind: type, metadata: Sequence[Any]) -> _Kind:

@@ -164,18 +164,18 @@ class TrainerOptions(Options):
     # others split the weights (FSDP, DeepSpeed), or start the processes themselves (ddp_spawn)
     strategy: Literal["auto", "ddp", "ddp_find_unused_parameters_false", "ddp_find_unused_parameters_true"] = Field(
         "auto",
-        description="how processes share the work: auto is ddp; ddp_find_unused_parameters_true for a network of yours "
-        "of which a pass leaves parameters out",
+        description="how processes share the work: auto is ddp; ddp_find_unused_parameters_true for a network with "
+        "parameters that a forward pass does not use",
     )
     max_epochs: PositiveInt | None = Field(25, description="passes over the training images")
-    max_steps: PositiveInt | None = Field(None, description="batches; whichever comes first")
+    max_steps: PositiveInt | None = Field(None, description="optimizer steps; the lower limit of the two holds")
     check_every_n_steps: Literal["auto"] | PositiveInt | None = Field(
         "auto",
         description="steps between validations: auto is 100, or more so that no more images are validated than trained "
         "on; a shorter epoch is validated at its end, as all are with null",
     )
     log_every_n_steps: PositiveInt = Field(10, description="a row in metrics.csv and in the loggers")
-    gradient_clip_val: Annotated[float, Field(ge=0)] | None = Field(None, description="the largest norm of gradients")
+    gradient_clip_val: Annotated[float, Field(ge=0)] | None = Field(None, description="clips the norm of the gradients")
 
 
 class CAMOptions(Options):

@@ -31,4 +31,5 @@ def instantiate(node: Mapping[str, Any], option: str, **kwargs: Any) -> Any:
         if isinstance(cause, ImportError) or "No module named" in str(error):
             extra = option.partition("=")[2] or option
             raise UserError(f"{option} needs a package that is not installed: pip install 'camexp[{extra}]'") from error
-        raise UserError(f"{option} could not be built: {' '.join(str(cause).split())}") from error
+        why = " ".join(str(cause).split())
+        raise UserError(f"{option} could not be built: {type(cause).__name__}: {why}") from error

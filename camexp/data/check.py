@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from camexp.data.arrays import IntArray, PathArray
 from camexp.data.imageset import ImageSet
-from camexp.data.records import KEY_BYTES, RecordLog, Records, SortedRecords, cache_path, file_key
 from camexp.errors import UserError
 from camexp.files import write_json
 from camexp.images import UnreadableImage, read_image
 from camexp.locks import exclusive
+from camexp.record_log import KEY_BYTES, RecordLog, Records, SortedRecords, cache_path, file_key
 from camexp.reporting.progress import Progress
 
 Skipped = tuple[Path, str]

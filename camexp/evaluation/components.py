@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from camexp.evaluation.basin_table import basin_table
+from camexp.evaluation.basins import find_basins
 from camexp.evaluation.component_tree import component_tree
-from camexp.evaluation.hill_table import hill_table
-from camexp.evaluation.hills import find_hills
 
 _FINEST = 32000  # fits 16 bits
-# With more hills the pairs of them, and with more hills × levels their table, take longer than the tree.
-MOST_HILLS, MOST_CELLS = 1024, 1 << 20
+# With more basins the pairs of them, and with more basins × levels their table, take longer than the tree.
+MOST_BASINS, MOST_CELLS = 1024, 1 << 20
 V = TypeVar("V", bound=np.number)
 
 
@@ -88,11 +88,11 @@ class Components:
 def components(cam: NDArray[np.floating], steps: int = 1000) -> Components:
     """The 8-connected parts of ``cam >= t`` for t = 0, 1/steps, …, 1.
 
-    Every pixel belongs to the hill (local maximum) to which an ascent from it leads. At a threshold, what is left
-    of a hill is connected, because the ascent only passes higher pixels; two hills are connected where a pair of
-    neighbours, one of each, lies above it. So the parts at all thresholds are unions of hills, joined from the
+    Every pixel belongs to the basin (local maximum) to which an ascent from it leads. At a threshold, what is left
+    of a basin is connected, because the ascent only passes higher pixels; two basins are connected where a pair of
+    neighbours, one of each, lies above it. So the parts at all thresholds are unions of basins, joined from the
     highest pass to the lowest, as in Kruskal's algorithm: the component tree (Najman and Couprie, *Building the
-    component tree in quasi-linear time*, IEEE TIP 2006) with hills for leaves. A map's few dozen hills are all
+    component tree in quasi-linear time*, IEEE TIP 2006) with basins for leaves. A map's few dozen basins are all
     that is looped over; of a noisy map with very many :func:`camexp.evaluation.component_tree.component_tree`
     keeps no more than changes from level to level.
 
@@ -115,10 +115,10 @@ def components(cam: NDArray[np.floating], steps: int = 1000) -> Components:
         raise ValueError(f"a map in [0, 1] is expected, got {cam.min()} to {cam.max()}")
     heights = quantised(cam, steps)
     levels = (heights // (_FINEST // steps)).astype(np.int16)
-    hills, count = find_hills(heights)
-    if count > MOST_HILLS or count * (steps + 1) > MOST_CELLS:
-        return Components(*component_tree(hills, levels, count, steps))
-    return Components(*hill_table(hills, levels, count, steps), steps)
+    basins, count = find_basins(heights)
+    if count > MOST_BASINS or count * (steps + 1) > MOST_CELLS:
+        return Components(*component_tree(basins, levels, count, steps))
+    return Components(*basin_table(basins, levels, count, steps), steps)
 
 
 def quantised(cam: NDArray[np.floating], steps: int) -> NDArray[np.int32]:

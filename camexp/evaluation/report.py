@@ -26,7 +26,8 @@ TRUE, FOUND = (40, 220, 60), (255, 255, 255)
 # what stands in the table, and how it is called there
 ROWS = {
     "top1": "top-1 accuracy", "top5": "top-5 accuracy", "mean_class_recall": "mean class recall",
-    "MaxBoxAccV2": "MaxBoxAccV2 (IoU 0.3, 0.5, 0.7; all parts)", "MaxBoxAcc": "MaxBoxAcc (IoU 0.5; largest part)",
+    "MaxBoxAccV2": "MaxBoxAccV2 (IoU 0.3, 0.5, 0.7; all components)",
+    "MaxBoxAcc": "MaxBoxAcc (IoU 0.5; largest component)",
     "threshold": "  at the threshold", "GT_known_localisation": "GT-known localisation",
     "top1_localisation": "top-1 localisation", "top5_localisation": "top-5 localisation",
     "GT_known_localisation_at_20_percent": "GT-known localisation, box at 20 %",

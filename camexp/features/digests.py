@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from camexp.data.records import KEY_BYTES, RecordLog, SortedRecords, cache_path, file_key
 from camexp.features.fingerprint import content_digest
+from camexp.record_log import KEY_BYTES, RecordLog, SortedRecords, cache_path, file_key
 
 WIDTH = KEY_BYTES + 16  # bytes of a record: what the file was, and the digest of its bytes
 PORTION = 256  # files after which their digests are written down: so many a killed process computes again

@@ -17,10 +17,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from camexp.data.records import RecordLog
 from camexp.features.fingerprint import fingerprint
 from camexp.files import atomic_write, write_json
 from camexp.locks import is_at, lock_file
+from camexp.record_log import RecordLog
 
 ABOUT, IN_USE, WRITTEN = "about.json", "in_use", "written.log"
 

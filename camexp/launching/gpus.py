@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from camexp.errors import Interrupted
-from camexp.launching.interrupts import Interrupts, signal_name
+from camexp.launching.signals import Interrupts, signal_name
 from camexp.locks import lock_file
 
 log = logging.getLogger(__name__)

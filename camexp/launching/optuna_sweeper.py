@@ -21,8 +21,8 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from camexp.errors import UserError
+from camexp.launching.optuna_study import FOLDER, TRIAL, import_optuna, open_study
 from camexp.launching.overrides import quoted
-from camexp.launching.trials import FOLDER, TRIAL, import_optuna, open_study
 from camexp.run_files import STUDY, SUMMARY
 
 log = logging.getLogger(__name__)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from camexp.config import CAMOptions
+from camexp.discovery import import_modules
 from camexp.errors import UserError, nearest
 from camexp.methods.averaged import Averaged
 from camexp.methods.registry import METHODS, Method
-from camexp.registry import import_modules
 
 
 def build_method(options: CAMOptions) -> Method:

@@ -17,15 +17,22 @@ Method = Callable[[CAMClassifier, Tensor, LabelsLike], CAMResult]
 Layer = str | Sequence[str] | None
 
 
-def cam(name: str = "cam", layer: Layer = None) -> Method:
-    """Class activation mapping (Zhou et al., CVPR 2016).
+def without_layer(method: Method) -> Callable[[str, Layer], Method]:
+    """The entry in ``METHODS`` of a method that works on the head's activations, and on no other layer.
 
-    Raises:
-        UserError: a layer, of which it has no choice.
+    >>> without_layer(CAMClassifier.explain)("cam", "trunk")
+    Traceback (most recent call last):
+    camexp.errors.UserError: cam.layer=trunk: cam weighs the head's activations; a layer can be given to another method
     """
-    if layer is not None:
-        raise UserError(f"cam.layer={layer}: cam weighs the head's activations; a layer can be given to another method")
-    return CAMClassifier.explain
+
+    def make(name: str, layer: Layer) -> Method:
+        if layer is not None:
+            raise UserError(
+                f"cam.layer={layer}: {name} weighs the head's activations; a layer can be given to another method"
+            )
+        return method
+
+    return make
 
 
 def is_cam(method: Method) -> bool:
@@ -34,4 +41,4 @@ def is_cam(method: Method) -> bool:
 
 
 # from a name and a layer (``None``: the head's activations) to a method
-METHODS: dict[str, Callable[[str, Layer], Method]] = {"cam": cam}
+METHODS: dict[str, Callable[[str, Layer], Method]] = {"cam": without_layer(CAMClassifier.explain)}

@@ -160,6 +160,11 @@ class CAMClassifier(nn.Module):
             features = [self.trunk(few) for few in parts]
         return features[0] if whole else torch.cat(features)
 
+    def head_activations(self, features: Tensor) -> Tensor:
+        """The activations that the maps weigh, ``(B, D', h, w)``, of the trunk's output, at the chosen precision."""
+        with autocast(self.precision, self.device):
+            return self.head.activations(features)
+
     def activations(self, images: Tensor) -> Tensor:
         """``(B, 3, H, W)`` images to ``(B, D, h, w)`` activations, what the maps weigh."""
         return self.head.activations(self.trunk(images))
@@ -197,8 +202,7 @@ class CAMClassifier(nn.Module):
     @torch.no_grad()
     def explain_features(self, features: Tensor, labels: LabelsLike = "predicted") -> CAMResult:
         """As :meth:`explain`, of the trunk's output ``(B, D, h, w)``."""
-        with autocast(self.precision, self.device):
-            activations = self.head.activations(features)
+        activations = self.head_activations(features)
         logits = self.head(activations).float()
         chosen = self.resolve_labels(labels, logits)
         weights = self.head.linear.weight

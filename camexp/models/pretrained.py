@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from camexp.discovery import import_modules
 from camexp.errors import UserError, reason
 from camexp.models.classifier import CAMClassifier
 from camexp.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from camexp.models.trunks import LIBRARIES, build_trunk
-from camexp.registry import import_modules
 
 
 def is_published_name(path: Any) -> bool:

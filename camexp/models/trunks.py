@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
+from camexp.discovery import import_modules
 from camexp.errors import UserError, nearest
-from camexp.registry import import_modules
 
 
 class Trunk(nn.Module):

@@ -154,7 +154,13 @@ def _download(name: str, trunk: Trunk) -> dict[str, Tensor]:
         return _download_timm(name.removeprefix("timm/"), trunk)
     from torchvision.models import get_model_weights
 
-    weights = get_model_weights(name.removeprefix("torchvision/")).IMAGENET1K_V1  # type: ignore[attr-defined]
+    try:
+        weights = get_model_weights(name.removeprefix("torchvision/")).IMAGENET1K_V1  # type: ignore[attr-defined]
+    except (ValueError, AttributeError) as error:
+        raise UserError(
+            f"model.weights=imagenet: torchvision has no such weights of {name}: give model.weights=PATH, "
+            "or model.weights=null model.freeze=none"
+        ) from error
     folder = Path(torch.hub.get_dir()) / "checkpoints"
     file = weights.url.rsplit("/", 1)[-1]
     kept = folder / file

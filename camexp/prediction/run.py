@@ -19,7 +19,7 @@ from camexp.config.validation import validated
 from camexp.devices import default_workers, select_devices
 from camexp.errors import Interrupted, UserError
 from camexp.labels import labels_as_text, resolve_label
-from camexp.launching.interrupts import Interrupts, signal_name
+from camexp.launching.signals import Interrupts, signal_name
 from camexp.methods import Method, build_method
 from camexp.models import CAMClassifier, Preprocessing, load
 from camexp.prediction.batches import DecodedImage, Unreadable, batches

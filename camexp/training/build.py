@@ -22,7 +22,7 @@ from camexp.errors import UserError
 from camexp.features import open_cache
 from camexp.files import display_path
 from camexp.labels import labels_as_text
-from camexp.launching.trials import current_trial
+from camexp.launching.optuna_study import current_trial
 from camexp.methods import Method, build_method
 from camexp.models import CAMClassifier
 from camexp.run_files import CAM_STEPS, CAMS, CHECKPOINTS, METRICS
@@ -34,8 +34,7 @@ from camexp.training.module import CAMModule
 from camexp.training.progress import TrainingProgress
 from camexp.training.pruning import Pruning
 from camexp.training.resume import ResumeCallback, ResumePoint, image_digest, require_same_images, require_same_trunk
-from camexp.training.trainer import build_trainer as lightning_trainer
-from camexp.training.trainer import total_steps
+from camexp.training.trainer import build_lightning_trainer, total_steps
 
 log = logging.getLogger(__name__)
 
@@ -134,7 +133,7 @@ def build_trainer(
         callbacks.append(Pruning(trial))
     callbacks.append(checkpoints)  # last, so that what the others know is saved with it
     loggers = [build_logger(name, one, resumed) for name, one in (options.logger or {}).items()]
-    return lightning_trainer(
+    return build_lightning_trainer(
         options.trainer,
         devices,
         classifier.precision,

@@ -37,7 +37,7 @@ def fit(trainer: pl.Trainer, module: CAMModule, datamodule: CAMDataModule, resum
         )
         log.info(
             f"training {trained:,} parameters ({frozen}) on {len(datamodule.split.train)} images, "
-            f"checking on {len(datamodule.split.val)}; run folder {display_path(trainer.default_root_dir)}"
+            f"validating on {len(datamodule.split.val)}; run folder {display_path(trainer.default_root_dir)}"
         )
         if resumed is None or resumed.path is None:
             log_text(trainer, "config", OmegaConf.to_yaml(OmegaConf.create(module.config)))
@@ -55,7 +55,7 @@ def fit(trainer: pl.Trainer, module: CAMModule, datamodule: CAMDataModule, resum
             if "find_unused_parameters" not in str(error):
                 raise
             raise UserError(
-                "trainer.strategy: a pass leaves parameters of the network unused, whose gradients the other processes "
+                "trainer.strategy: the forward pass leaves parameters of the network unused, whose gradients the other processes "
                 "wait for: take trainer.strategy=ddp_find_unused_parameters_true"
             ) from error
 

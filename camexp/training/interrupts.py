@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 import torch
 
 from camexp.errors import Interrupted
-from camexp.launching.interrupts import Interrupts, signal_name
+from camexp.launching.signals import Interrupts, signal_name
 
 log = logging.getLogger(__name__)
 
@@ -16,7 +16,7 @@ EVERY = 10  # steps between the processes' agreements on a GPU, which an agreeme
 
 
 class DistributedInterrupts(Interrupts):
-    """As :class:`camexp.launching.interrupts.Interrupts`, for processes that train together."""
+    """As :class:`camexp.launching.signals.Interrupts`, for processes that train together."""
 
     def agreed(self, trainer: pl.Trainer) -> int:
         """The signal that any of the training processes has been sent, or 0; all of them get the same answer."""

@@ -14,7 +14,7 @@ class Pruning(pl.Callback):
     """Report each validation accuracy to an Optuna trial, and stop where its study advises it.
 
     Args:
-        trial: see :func:`camexp.launching.trials.current_trial`.
+        trial: see :func:`camexp.launching.optuna_study.current_trial`.
 
     Attributes:
         pruned: whether it was stopped.

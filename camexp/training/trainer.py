@@ -33,7 +33,7 @@ UNSUPPORTED = frozenset(
 )
 
 
-class CheckpointFiles(TorchCheckpointIO):
+class SafeCheckpointIO(TorchCheckpointIO):
     """Checkpoints as torch writes them, read without executing what they hold."""
 
     def load_checkpoint(self, path: Any, *_: Any, **__: Any) -> dict[str, Any]:
@@ -99,7 +99,7 @@ def check_interval(asked: int | str | None, steps_per_epoch: int, validation_bat
     return int(every) if every is not None and int(every) < steps_per_epoch else None
 
 
-def build_trainer(
+def build_lightning_trainer(
     options: TrainerOptions,
     devices: Mapping[str, Any],
     precision: str | int,
@@ -141,7 +141,7 @@ def build_trainer(
         log_every_n_steps=options.log_every_n_steps,
         gradient_clip_val=options.gradient_clip_val,
         callbacks=[StopAfter(steps), *callbacks],
-        plugins=[CheckpointFiles()],
+        plugins=[SafeCheckpointIO()],
         logger=list(loggers),
         default_root_dir=run_folder,
         enable_checkpointing=False,  # our own callback names the files and writes them whole

@@ -24,7 +24,7 @@ def smooth(cells: int, side: int, seed: int) -> np.ndarray:
 
 
 def noise(side: int, levels: int, seed: int) -> np.ndarray:
-    """Many hills, plateaus and ties."""
+    """Many basins, plateaus and ties."""
     return (np.random.default_rng(seed).integers(0, levels, (side, side + 3)) / (levels - 1)).astype(np.float32)
 
 
@@ -46,8 +46,8 @@ MAPS = {
 @pytest.mark.parametrize("steps", [1, 7, 50])
 def test_every_part_at_every_threshold(name, steps, many_hills, monkeypatch):
     cam = MAPS[name]
-    if many_hills:  # the way that maps of more than a thousand hills go
-        monkeypatch.setattr(sys.modules[components.__module__], "MOST_HILLS", 0)
+    if many_hills:  # the way that maps of more than a thousand basins go
+        monkeypatch.setattr(sys.modules[components.__module__], "MOST_BASINS", 0)
     found = components(cam, steps)
     for level in range(steps + 1):
         parts, _ = ndimage.label(quantised(cam, steps) // (32000 // steps) >= level, structure=np.ones((3, 3)))
@@ -73,7 +73,7 @@ def test_a_noisy_map_takes_memory_by_its_pixels_and_gives_the_same():
     best = best_ious(found, [[20, 30, 120, 140], [200, 3, 240, 40]])
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < 300 * cam.size, "hills × levels would be 1,500 bytes a pixel and more"
+    assert peak < 300 * cam.size, "basins × levels would be 1,500 bytes a pixel and more"
     levels = quantised(cam, 1000) // 32
     for level in (0, 1, 333, 600, 721, 900, 1000):
         parts, count = ndimage.label(levels >= level, structure=np.ones((3, 3)))

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from camexp.data.records import RecordLog
 from camexp.features import digests as module
 from camexp.features.digests import WIDTH, Digests
 from camexp.features.fingerprint import content_digest
+from camexp.record_log import RecordLog
 
 
 @pytest.fixture

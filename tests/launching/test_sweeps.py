@@ -116,7 +116,7 @@ def test_optuna_goes_on_and_prunes(options, tmp_path):
 @pytest.mark.slow
 def test_pruning_asks_the_study(tmp_path, monkeypatch):
     optuna = pytest.importorskip("optuna")
-    from camexp.launching.trials import TRIAL, current_trial, open_study
+    from camexp.launching.optuna_study import TRIAL, current_trial, open_study
 
     study = open_study(tmp_path, pruner=None)
     for accuracy in (0.8, 0.9):

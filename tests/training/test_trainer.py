@@ -6,7 +6,7 @@ import pytest
 
 from camexp.config import TrainerOptions
 from camexp.errors import UserError
-from camexp.training.trainer import build_trainer
+from camexp.training.trainer import build_lightning_trainer
 
 
 @pytest.mark.parametrize(
@@ -17,7 +17,9 @@ from camexp.training.trainer import build_trainer
 def test_validation_never_sees_more_images_than_training_unless_asked_to(tmp_path, asked, steps, validation, interval):
     options = TrainerOptions(max_epochs=2, check_every_n_steps=asked)
     devices = {"accelerator": "cpu", "devices": 1}
-    trainer = build_trainer(options, devices, "32-true", steps, [], [], tmp_path, validation_batches=validation)
+    trainer = build_lightning_trainer(
+        options, devices, "32-true", steps, [], [], tmp_path, validation_batches=validation
+    )
     assert trainer.val_check_interval == (interval or 1.0)
     assert trainer.check_val_every_n_epoch == (None if interval else 1)
 
@@ -41,7 +43,7 @@ def test_an_interval_is_auto_null_or_a_number():
 )
 def test_what_is_camexp_s_own_is_said(given, said, tmp_path):
     with pytest.raises(UserError, match=said):
-        build_trainer(
+        build_lightning_trainer(
             TrainerOptions.read({"max_epochs": 2, **given}),
             {"accelerator": "cpu", "devices": 1, "strategy": "auto"},
             "32-true",

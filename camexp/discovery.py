@@ -1,4 +1,4 @@
-"""Registries: a dictionary of names, to which every file of a package may add."""
+"""Discovery of what registers itself: any file may add to ``TRUNKS``, ``LIBRARIES`` and ``METHODS``."""
 
 from __future__ import annotations
 

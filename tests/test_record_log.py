@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from camexp.data.records import KEY_BYTES, RecordLog, SortedRecords, file_key
 from camexp.locks import exclusive
+from camexp.record_log import KEY_BYTES, RecordLog, SortedRecords, file_key
 
 
 def records(count: int, width: int = 20, seed: int = 0) -> np.ndarray:

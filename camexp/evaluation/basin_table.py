@@ -1,25 +1,25 @@
-"""The parts of a map with few hills: a table of every hill at every level, its rows joined where hills join."""
+"""The parts of a map with few basins: a table of every basin at every level, its rows joined where basins join."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from camexp.evaluation.hills import borders
+from camexp.evaluation.basins import borders
 
 
-def hill_table(
-    hills: NDArray[np.signedinteger], levels: NDArray[np.int16], count: int, steps: int
+def basin_table(
+    basins: NDArray[np.signedinteger], levels: NDArray[np.int16], count: int, steps: int
 ) -> tuple[NDArray[np.intp], NDArray[np.int16], NDArray[np.int32]]:
     """The levels ``(N,)``, boxes ``(N, 4)`` and areas ``(N,)`` of all parts at all levels, a row a part and level.
 
     Args:
-        hills: ``(H, W)``, see :func:`camexp.evaluation.hills.find_hills`; count: how many there are.
+        basins: ``(H, W)``, see :func:`camexp.evaluation.basins.find_basins`; count: how many there are.
         levels: ``(H, W)``, 0 to ``steps``.
     """
-    boxes, areas = _extents(hills, levels, count, steps)
+    boxes, areas = _extents(basins, levels, count, steps)
     alive = areas > 0
-    _join(boxes, areas, alive, *_passes(hills, levels, count))
+    _join(boxes, areas, alive, *_passes(basins, levels, count))
     there = np.flatnonzero(alive)
     found = boxes.reshape(4, -1).take(there, axis=1)
     found[2:] *= -1
@@ -27,19 +27,19 @@ def hill_table(
 
 
 def _extents(
-    hills: NDArray[np.signedinteger], levels: NDArray[np.int16], count: int, steps: int
+    basins: NDArray[np.signedinteger], levels: NDArray[np.int16], count: int, steps: int
 ) -> tuple[NDArray[np.int16], NDArray[np.int32]]:
-    """Of each hill at each level: x0, y0, -x1, -y1 ``(4, count, steps + 1)`` and its area ``(count, steps + 1)``."""
+    """Of each basin at each level: x0, y0, -x1, -y1 ``(4, count, steps + 1)`` and its area ``(count, steps + 1)``."""
     sides = np.full((4, count * (steps + 1)), np.iinfo(np.int16).max, np.int16)
-    for first, hill, level in ((1, hills, levels), (0, hills.T.copy(), levels.T.copy())):
-        # In a row, a hill's pixels stand in runs, and the highest of a run stays longest. Where a key comes again
+    for first, basin, level in ((1, basins, levels), (0, basins.T.copy(), levels.T.copy())):
+        # In a row, a basin's pixels stand in runs, and the highest of a run stays longest. Where a key comes again
         # the last assignment stays: the largest row (or column), or, backwards, the smallest.
-        starts = np.flatnonzero(_begins(hill))
-        keys = hill.ravel()[starts].astype(np.int64) * (steps + 1) + np.maximum.reduceat(level.ravel(), starts)
-        lines = (starts // hill.shape[1]).astype(np.int16)
+        starts = np.flatnonzero(_begins(basin))
+        keys = basin.ravel()[starts].astype(np.int64) * (steps + 1) + np.maximum.reduceat(level.ravel(), starts)
+        lines = (starts // basin.shape[1]).astype(np.int16)
         sides[first, keys[::-1]] = lines[::-1]
         sides[first + 2, keys] = -lines
-    of_pixels = np.multiply(hills, np.int32(steps + 1), dtype=np.int32)
+    of_pixels = np.multiply(basins, np.int32(steps + 1), dtype=np.int32)
     of_pixels += levels
     here = np.bincount(of_pixels.ravel(), minlength=count * (steps + 1)).reshape(count, steps + 1)
     # a pixel of a level is there at all lower ones
@@ -47,19 +47,19 @@ def _extents(
     return np.ascontiguousarray(boxes), here[:, ::-1].cumsum(1, dtype=np.int32)[:, ::-1].copy()
 
 
-def _begins(hills: NDArray[np.signedinteger]) -> NDArray[np.bool_]:
-    """Where in its row a run of one hill begins, ``(H, W)``."""
-    begins = np.ones(hills.shape, bool)
-    np.not_equal(hills[:, 1:], hills[:, :-1], out=begins[:, 1:])
+def _begins(basins: NDArray[np.signedinteger]) -> NDArray[np.bool_]:
+    """Where in its row a run of one basin begins, ``(H, W)``."""
+    begins = np.ones(basins.shape, bool)
+    np.not_equal(basins[:, 1:], basins[:, :-1], out=begins[:, 1:])
     return begins
 
 
 def _passes(
-    hills: NDArray[np.signedinteger], levels: NDArray[np.int16], count: int
+    basins: NDArray[np.signedinteger], levels: NDArray[np.int16], count: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int16]]:
-    """The pairs of neighbouring hills ``(E, 2)`` and the levels of their highest passes, from high to low."""
+    """The pairs of neighbouring basins ``(E, 2)`` and the levels of their highest passes, from high to low."""
     pairs, heights = [], []
-    for one, other, passes in borders(hills, levels):
+    for one, other, passes in borders(basins, levels):
         a, b = one.astype(np.int64), other.astype(np.int64)
         pairs.append(np.minimum(a, b) * count + np.maximum(a, b))
         heights.append(passes)
@@ -78,14 +78,14 @@ def _join(
     pairs: NDArray[np.int64],
     heights: NDArray[np.int16],
 ) -> None:
-    """Join hills at their passes, in place: below a pass the one's row stands for both, the other's ends."""
+    """Join basins at their passes, in place: below a pass the one's row stands for both, the other's ends."""
     root = list(range(len(areas)))
 
-    def find(hill: int) -> int:
-        while root[hill] != hill:
-            root[hill] = root[root[hill]]
-            hill = root[hill]
-        return hill
+    def find(basin: int) -> int:
+        while root[basin] != basin:
+            root[basin] = root[root[basin]]
+            basin = root[basin]
+        return basin
 
     for (a, b), height in zip(pairs.tolist(), heights.tolist(), strict=True):
         a, b = find(a), find(b)

@@ -1,4 +1,4 @@
-"""A map's hills: for each of its local maxima the pixels from which an ascent leads there."""
+"""A map's basins: for each of its local maxima the pixels from which an ascent leads there."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 _AROUND = np.array([[-1, -1], [-1, 0], [-1, 1], [0, 0], [1, -1], [1, 0], [1, 1]])  # itself, and the rows beside it
 
 
-def find_hills(heights: NDArray[np.int32]) -> tuple[NDArray[np.signedinteger], int]:
-    """The number of each pixel's hill, ``(H, W)``, and how many hills there are.
+def find_basins(heights: NDArray[np.int32]) -> tuple[NDArray[np.signedinteger], int]:
+    """The number of each pixel's basin, ``(H, W)``, and how many basins there are.
 
     Along its row every pixel ascends to a peak of that row, over a slope of pixels one after the other; only the few
     peaks, no longer all pixels, then look at the rows above and below. Of equal heights the later counts as higher.
@@ -42,18 +42,18 @@ def find_hills(heights: NDArray[np.int32]) -> tuple[NDArray[np.signedinteger], i
 
 
 def borders(
-    hills: NDArray[np.signedinteger], levels: NDArray[np.int16]
+    basins: NDArray[np.signedinteger], levels: NDArray[np.int16]
 ) -> Iterator[tuple[NDArray[np.signedinteger], NDArray[np.signedinteger], NDArray[np.int16]]]:
-    """Neighbouring pixels of two hills: both hills and the level of the pass between them, ``(E,)`` each.
+    """Neighbouring pixels of two basins: both basins and the level of the pass between them, ``(E,)`` each.
 
     A direction at a time: to the right, down, and down over either corner.
     """
-    width = hills.shape[1]
-    flat_hills, flat_levels = hills.ravel(), levels.ravel()
-    across, down, square = np.zeros((3, *hills.shape), bool)
-    np.not_equal(hills[:, 1:], hills[:, :-1], out=across[:, :-1])
-    np.not_equal(hills[1:], hills[:-1], out=down[:-1])
-    # neighbours over a corner can only differ where the square of the two is not all one hill
+    width = basins.shape[1]
+    flat_basins, flat_levels = basins.ravel(), levels.ravel()
+    across, down, square = np.zeros((3, *basins.shape), bool)
+    np.not_equal(basins[:, 1:], basins[:, :-1], out=across[:, :-1])
+    np.not_equal(basins[1:], basins[:-1], out=down[:-1])
+    # neighbours over a corner can only differ where the square of the two is not all one basin
     square[:-1, :-1] = across[:-1, :-1] | down[:-1, :-1] | down[:-1, 1:]
     corners = np.flatnonzero(square)
     for one, step in (
@@ -63,4 +63,4 @@ def borders(
         (corners + 1, width - 1),
     ):
         other = one + step
-        yield flat_hills[one], flat_hills[other], np.minimum(flat_levels[one], flat_levels[other])
+        yield flat_basins[one], flat_basins[other], np.minimum(flat_levels[one], flat_levels[other])
