@@ -55,8 +55,8 @@ def fit(trainer: pl.Trainer, module: CAMModule, datamodule: CAMDataModule, resum
             if "find_unused_parameters" not in str(error):
                 raise
             raise UserError(
-                "trainer.strategy: the forward pass leaves parameters of the network unused, whose gradients the other processes "
-                "wait for: take trainer.strategy=ddp_find_unused_parameters_true"
+                "trainer.strategy: the forward pass leaves parameters of the network unused, whose gradients the other "
+                "processes wait for: take trainer.strategy=ddp_find_unused_parameters_true"
             ) from error
 
 

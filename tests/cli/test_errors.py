@@ -24,6 +24,7 @@ TRAIN = [
     ("optimizer.lr=0", "optimizer.lr=0 is out of range"),
     ("optimizer=adamm", "optimizer=adamm is not a choice: did you mean adam"),
     ("optimizer.betas=3", "optimizer"),
+    ("callbacks=early_stopping callbacks.early_stopping.patient=3", "did you mean callbacks.early_stopping.patience"),
     ("model=vgg18", "model=vgg18 is not a choice: did you mean vgg19"),
     ("model.trunk=resnet", "model.trunk=resnet is not a known trunk"),
     ("model.freeze=conv9_9", "model.freeze=conv9_9"),

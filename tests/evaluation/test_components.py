@@ -41,12 +41,12 @@ MAPS = {
 }
 
 
-@pytest.mark.parametrize("many_hills", [False, True])
+@pytest.mark.parametrize("many_basins", [False, True])
 @pytest.mark.parametrize("name", MAPS)
 @pytest.mark.parametrize("steps", [1, 7, 50])
-def test_every_part_at_every_threshold(name, steps, many_hills, monkeypatch):
+def test_every_part_at_every_threshold(name, steps, many_basins, monkeypatch):
     cam = MAPS[name]
-    if many_hills:  # the way that maps of more than a thousand basins go
+    if many_basins:  # the way that maps of more than a thousand basins go
         monkeypatch.setattr(sys.modules[components.__module__], "MOST_BASINS", 0)
     found = components(cam, steps)
     for level in range(steps + 1):

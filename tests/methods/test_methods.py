@@ -122,8 +122,13 @@ def test_the_method_of_contributing_is_known_without_being_listed(model, tmp_pat
         monkeypatch.setitem(registry, key, None)  # forgotten again after the test
         del registry[key]
     images = torch.randn(2, 3, 64, 96)
-    result = build_method(CAMOptions(method="activations"))(model, images, "top2")
     expected = model.activations(images).mean(1)
-    assert torch.allclose(result.maps[:, 0], expected) and torch.equal(result.maps[:, 0], result.maps[:, 1])
+    for precision, error in (("32-true", 1e-6), ("bf16-mixed", 0.02), ("bf16-true", 0.02)):
+        model.optimise_for("cpu", precision)
+        result = build_method(CAMOptions(method="activations"))(model, images, "top2")
+        assert (result.maps[:, 0] - expected).abs().max() < error * expected.max(), precision
+        assert torch.equal(result.maps[:, 0], result.maps[:, 1]) and result.maps.dtype == torch.float32
+    with pytest.raises(UserError, match="cam.layer=head: activations weighs the head's activations"):
+        build_method(CAMOptions(method="activations", layer="head"))
     flipped = build_method(CAMOptions(method="activations", flip=True))(model, images, "top2")
     assert flipped.maps.shape == (2, 2, 16, 24)

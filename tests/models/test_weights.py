@@ -185,3 +185,8 @@ def test_a_file_in_the_download_cache_cannot_execute_either(tmp_path, monkeypatc
     with pytest.raises(UserError, match="is not torchvision's file .*: remove it"):
         load_weights(build_trunk("vgg11"), "imagenet", "vgg11")
     assert not marker.exists()
+
+
+def test_a_network_without_published_weights_says_so():
+    with pytest.raises(UserError, match=r"torchvision has no such weights of tinycnn: give model.weights=PATH"):
+        load_weights(build_trunk("vgg11", 1 / 16), "imagenet", "tinycnn")
