@@ -16,13 +16,13 @@ class BoundedExecutor:
     """Call a function in threads, with a limit to what waits: memory does not grow with the number of images.
 
     Encoding PNGs lets go of the interpreter, so threads do. The first error is raised at the next
-    :meth:`submit` or at :meth:`finish`; on any way out of the ``with`` block what is being written is
-    finished and what waits is dropped.
+    :meth:`submit` or at :meth:`finish`; on any way out of the ``with`` block running calls are finished
+    and queued ones dropped.
 
     Args:
-        write: what to do with one result.
-        max_waiting: results held at most; further ones wait for the threads.
-        threads: how many; one keeps the order. Default: by the machine, at most four.
+        function: called with each submitted result.
+        max_waiting: the most results in the queue; :meth:`submit` waits while it is full.
+        max_workers: threads; one keeps the order. Default: one a core, at most four.
 
     >>> done = []
     >>> with BoundedExecutor(done.append, max_waiting=2) as writing:
@@ -33,19 +33,19 @@ class BoundedExecutor:
     [0, 1, 2, 3, 4]
     """
 
-    def __init__(self, write: Callable[..., None], max_waiting: int, threads: int | None = None):
-        self.write, self.max_waiting = write, max_waiting
-        self._pool = ThreadPoolExecutor(threads or min(4, os.cpu_count() or 1))
+    def __init__(self, function: Callable[..., None], max_waiting: int, max_workers: int | None = None):
+        self.function, self.max_waiting = function, max_waiting
+        self._pool = ThreadPoolExecutor(max_workers or min(4, os.cpu_count() or 1))
         self._waiting: deque[Future[None]] = deque()
 
     def submit(self, *arguments: Any) -> None:
-        """Have one result written as soon as a thread is free."""
+        """Queue one call."""
         while len(self._waiting) >= self.max_waiting:
             self._waiting.popleft().result()
-        self._waiting.append(self._pool.submit(self.write, *arguments))
+        self._waiting.append(self._pool.submit(self.function, *arguments))
 
     def finish(self) -> None:
-        """Wait until all is written."""
+        """Wait until the queue is empty."""
         while self._waiting:
             self._waiting.popleft().result()
 

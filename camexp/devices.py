@@ -1,4 +1,4 @@
-"""What the machine offers: GPUs in Lightning's words, and processes for decoding."""
+"""What the machine offers: GPUs, as arguments of Lightning's Trainer, and cores for data-loader workers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def select_devices(
     """``accelerator``, ``devices`` and ``strategy`` for Lightning's Trainer.
 
     Args:
-        gpus: ``None`` takes whatever is there (every GPU, else the CPU), ``0`` the CPU, a number that
+        gpus: ``None`` takes every GPU, or else the CPU, ``0`` the CPU, a number that
             many GPUs, a list those GPUs.
         cpu_processes: how many processes share the work on a CPU.
         available: how many GPUs there are; default: ask.

@@ -1,4 +1,4 @@
-"""Number formats of the forward pass: what ``precision=auto`` means on a device."""
+"""Precision of the forward pass: what ``precision=auto`` means on a device."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ class RecordLog:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def read(self, start: int = 0) -> tuple[Records, int]:
-        """All records ``(R, width)`` after so many bytes, and the bytes after which to read on next time."""
+        """All records ``(R, width)`` from a byte offset on, and the offset to read from next time."""
         try:
             with self.path.open("rb") as file:
                 file.seek(start)

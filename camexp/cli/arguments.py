@@ -120,7 +120,7 @@ def _quoted(text: str) -> bool:
 
 
 def sweep_arguments(arguments: Sequence[str]) -> list[str]:
-    """``sweep.resume=DIR`` in Hydra's words.
+    """``sweep.resume=DIR`` as overrides that Hydra knows.
 
     Raises:
         UserError: no such folder, or no sweep.

@@ -35,7 +35,7 @@ class ThresholdOptions(Options):
 
 class FaithfulnessOptions(Options):
     images: NonNegativeInt = Field(
-        0, description="so many images are measured (the first of a seeded shuffle); 0: none"
+        0, description="how many images are measured (the first of a seeded shuffle); 0: none"
     )
     steps: int = Field(32, ge=1, le=1000, description="forward passes for each of insertion and deletion")
 
@@ -82,7 +82,7 @@ class EvaluateOptions(Options):
         "trained", description="trained: the size it was trained at; 224 or [H,W]"
     )
     gpus: Gpus = Field(None, description="null: a GPU if there is one, 0: the CPU, 1: a GPU")
-    num_workers: NumWorkers = Field(None, description="data-loader workers; null chooses by the machine")
+    num_workers: NumWorkers = Field(None, description="data-loader workers; null: by the number of cores")
     precision: Precision = Field("auto", description="bf16-mixed where the device computes in it itself, else 32-true")
     compile: bool = Field(False, description="torch.compile of the trunk")
     colormap: str = Field("jet", description="any matplotlib colour map")

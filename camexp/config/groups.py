@@ -151,14 +151,14 @@ class OptimizerOptions(Options):
 
 
 class DatasetOptions(Options):
-    classes: Any = Field(None, description="as [llama,duck], or the first so many; null: all that are found")
+    classes: Any = Field(None, description="as [llama,duck], or a number: the first of them; null: all")
     max_skipped: float = Field(0.05, ge=0, le=1, description="the share of files that may fail to decode")
     check: bool = Field(True, description="decode every file first (cached from run to run)")
     download: bool = Field(False, description="fetch the archive into dataset.root where it is absent (Caltech-256)")
 
 
 class TrainerOptions(Options):
-    gpus: Gpus = Field(None, description="null: whatever is there, 0: the CPU, a number or a list of GPUs")
+    gpus: Gpus = Field(None, description="null: all GPUs, or the CPU; 0: the CPU; a number or a list of GPUs")
     cpu_processes: int = Field(1, ge=1, le=256, description="on a CPU: processes that share each batch (DDP over gloo)")
     num_nodes: int = Field(1, ge=1, le=4096, description="machines")
     # others split the weights (FSDP, DeepSpeed), or start the processes themselves (ddp_spawn)
@@ -185,7 +185,7 @@ class CAMOptions(Options):
     )
     flip: bool = Field(False, description="average with the map of the mirror image")
     scales: Annotated[list[float], BeforeValidator(_require_scales)] = Field(
-        [1.0], description="average over the image at so many times its size (0.25 to 4)"
+        [1.0], description="average over the image at these multiples of its size (0.25 to 4)"
     )
     ten_crop: bool = Field(False, description="average over corners, centre and their mirror images")
 

@@ -47,7 +47,7 @@ class PredictOptions(Options):
         "trained", description="trained: the size it was trained at; 224 or [H,W]; null: each image's own size"
     )
     gpus: Gpus = Field(None, description="null: a GPU if there is one, 0: the CPU, 1: a GPU")
-    num_workers: NumWorkers = Field(None, description="data-loader workers; null chooses by the machine")
+    num_workers: NumWorkers = Field(None, description="data-loader workers; null: by the number of cores")
     precision: Precision = Field("auto", description="bf16-mixed where the device computes in it itself, else 32-true")
     compile: bool = Field(
         False,

@@ -46,7 +46,7 @@ class CheckpointOptions(Options):
 class TrainOptions(Options):
     command: Literal["train", "classes"] = Field("train", description="or classes: print the classes and stop")
     batch_size: int = Field(32, ge=1, le=65536, description="images a step, over all devices together")
-    num_workers: NumWorkers = Field(None, description="data-loader workers; null chooses by the machine")
+    num_workers: NumWorkers = Field(None, description="data-loader workers; null: by the number of cores")
     seed: int = Field(
         0, ge=0, le=2**31, description="of the split, the initial weights, the order of the images, dropout"
     )

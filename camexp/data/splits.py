@@ -15,7 +15,7 @@ from camexp.errors import UserError
 
 @dataclass(frozen=True)
 class Split:
-    """Places in an image set: what is trained on and what is checked on; kept as :class:`IntArray`.
+    """Indices in an image set: training and validation images, as :class:`IntArray`.
 
     >>> Split((0, 2), (1,)) == Split([0, 2], [1])
     True
@@ -35,7 +35,7 @@ def split_images(images: ImageSet, options: SplitOptions, seed: int) -> Split:
 
     Args:
         images: the data set.
-        options: everything for both, or so many of each class to train on, or a share of each to check on.
+        options: everything for both, or a number of each class to train on, or a share of each to validate on.
         seed: the same seed gives the same split.
 
     Raises:

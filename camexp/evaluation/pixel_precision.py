@@ -1,4 +1,4 @@
-"""How well maps tell an object's pixels from the others."""
+"""PxAP and PxIoU: how well maps tell an object's pixels from the background."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ def evaluate(model: CAMClassifier | None, images: ImageSet, truth: GroundTruth, 
     faithful = set(chosen.tolist()) if model is not None else set()
     with (
         Progress("evaluating", total=len(images), unit="images") as progress,
-        BoundedExecutor(_score, max_waiting=4, threads=1) as scoring,
+        BoundedExecutor(_score, max_waiting=4, max_workers=1) as scoring,
     ):
         if model is None:
             for index in range(len(images)):

@@ -93,7 +93,7 @@ class FeatureStore:
         return held
 
     def record_written(self, count: int, size: int) -> None:
-        """Note that so many entries of so many bytes were written.
+        """Record how many entries of how many bytes were written.
 
         Raises:
             OSError: a full disk, a folder that takes no files.

@@ -33,7 +33,7 @@ def launch_ddp(run_dir: str, count: int) -> float:
 
     Raises:
         UserError: one of them failed, and all have ended.
-        SystemExit: they were asked to stop.
+        SystemExit: they were interrupted.
     """
     folder = Path(run_dir).absolute()
     own = ("hydra.output_subdir=null", f"hydra.run.dir={quoted(folder)}")

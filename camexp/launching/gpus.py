@@ -54,7 +54,7 @@ def reserve_gpu(gpus: Sequence[str], alone: bool = False, job: str = "a job") ->
 
 
 def _take(gpus: Sequence[str], slot: int) -> Taken | None:
-    """A GPU whose so-many-th slot is free; ``None`` if all are taken."""
+    """A GPU with this slot free; ``None`` if all are taken."""
     user = os.getuid() if hasattr(os, "getuid") else "user"
     for gpu in gpus:
         name = f"camexp-gpu-{user}-{gpu.replace(os.sep, '_')}-{slot}"

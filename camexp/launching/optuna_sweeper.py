@@ -110,7 +110,7 @@ class OptunaSweeper(Sweeper):
 
 
 def distribution(override: Override) -> Any:
-    """The space that a swept option spans, in Optuna's words.
+    """The Optuna distribution of a swept option.
 
     >>> parse = OverridesParser.create().parse_override
     >>> distribution(parse("lr=tag(log,interval(1e-4,1e-2))"))

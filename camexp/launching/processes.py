@@ -52,7 +52,7 @@ class _Process:
     lines: list[tuple[float, str]] = field(default_factory=list)
     ended: float | None = None
     given_up: bool = False  # it was killed here, for what another one did
-    signals: int = 0  # so many were handed on to it
+    signals: int = 0  # how many were handed on to it
 
     def failure(self) -> tuple[int, float, str] | None:
         """How little of a cause it is, when it was, and what was said; ``None`` if it did well.
@@ -147,7 +147,7 @@ def run_processes(
 
 @contextmanager
 def rank_environments(count: int) -> Iterator[list[dict[str, str]]]:
-    """What processes that train together on this machine need to find each other, in torchrun's words.
+    """The environment variables by which the DDP processes of this machine find each other, as torchrun sets them.
 
     As torchrun does, this process keeps the store in which they meet, until the block ends: so the port is in use from
     the moment it is chosen, and nobody else can take it. Where the user gives ``MASTER_PORT``, as several nodes need
@@ -194,7 +194,7 @@ def same_command(*arguments: str, without: str = "") -> list[str]:
 
 
 def end_with_parent() -> None:
-    """In a process that :func:`run_processes` started: be asked to stop when that one dies (on Linux)."""
+    """In a process that :func:`run_processes` started: be interrupted when that one dies (on Linux)."""
     parent = os.environ.pop(PARENT, None)
     if parent is None or not sys.platform.startswith("linux"):
         return

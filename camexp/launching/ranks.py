@@ -1,4 +1,4 @@
-"""Which of several training processes this one is, whoever started it: camexp itself, torchrun or SLURM."""
+"""The rank of this process, whether camexp itself, torchrun or SLURM started it."""
 
 from __future__ import annotations
 

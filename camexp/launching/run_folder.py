@@ -1,4 +1,4 @@
-"""Whose a folder is: each run, sweep and prediction has one of its own, before a byte is written into it."""
+"""The folder of a run, sweep or prediction: chosen and locked before anything is written into it."""
 
 from __future__ import annotations
 

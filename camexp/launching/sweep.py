@@ -95,7 +95,7 @@ def run_job() -> float:
         with atomic_write(folder / FAILURE) as temporary:
             temporary.write_text(ended.reason + "\n", encoding="utf-8")
         log.error(f"job {hydra.job.num} failed: {ended.reason}")
-    if ended.signum:  # whatever the job made of it: the sweep was asked to stop
+    if ended.signum:  # however the job ended: the sweep was interrupted
         name = signal.Signals(ended.signum).name
         log.info(
             f"sweep stopped by {name}: the same command with sweep.resume={display_path(folder.parent)} resumes it"

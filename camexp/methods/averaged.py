@@ -21,7 +21,7 @@ class Averaged:
     Args:
         method: how the map of a view is made.
         flip: the mirror image too.
-        scales: the image at so many times its size.
+        scales: multiples of the image's size.
         ten_crop: four corners and the centre, each of 7/8 of the sides shown at full size, and their mirror
             images (Krizhevsky et al., NIPS 2012), instead of the whole image.
     """

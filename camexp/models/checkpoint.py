@@ -118,7 +118,7 @@ def load(
     broken = [key for key, value in state.items() if value.is_floating_point() and not torch.isfinite(value).all()]
     if broken:
         raise UserError(
-            f"ckpt={path} holds weights that are no numbers ({', '.join(broken[:3])}): its training went wrong; "
+            f"ckpt={path} holds weights that are NaN or infinite ({', '.join(broken[:3])}): its training went wrong; "
             "take an earlier checkpoint of the run"
         )
     classifier.eval().optimise_for(device, precision, compile)

@@ -120,7 +120,7 @@ class CAMClassifier(nn.Module):
         return len(self.frozen_layers) == len(self.trunk.layers)
 
     def optimise_for(self, device: str | torch.device, precision: str | int = "auto", compile: bool = False) -> None:
-        """Choose number format and memory layout for a device.
+        """Choose precision and memory format for a device.
 
         Args:
             device: where the forward passes will run.

@@ -157,7 +157,7 @@ class Checkpoints(pl.Callback):
 
 
 def require_finite(trainer: pl.Trainer) -> None:
-    """End a run whose loss is no number any more, before anything is saved.
+    """End a run whose loss is NaN or infinite, before anything is saved.
 
     Raises:
         UserError: with the step and the likely causes.

@@ -29,11 +29,11 @@ class CAMDataModule(pl.LightningDataModule):
 
     Args:
         images: the data set.
-        split: what is trained and what is checked on.
+        split: training and validation images.
         preprocessing: the network's.
         transform: random changes to training images, before the preprocessing.
         batch_size: images a step, over all processes together.
-        num_workers: data-loader workers; ``None`` chooses by the machine.
+        num_workers: data-loader workers; ``None``: by the number of cores.
         seed: of the images' order and of their random changes.
         world_size: how many training processes share a batch.
         features: where a frozen trunk's output is stored, if it is.

@@ -1,4 +1,4 @@
-"""Where in its epochs a run stands, and Lightning's many counters that say the same."""
+"""The position of a run (epoch and batch), and Lightning's loop state for it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Position(NamedTuple):
 
     @classmethod
     def after(cls, batches: int, epoch_length: int, validated: bool = True) -> Position:
-        """After so many batches. The end of an epoch is the beginning of the next, once it is validated.
+        """After that many batches. The end of an epoch is the beginning of the next, once it is validated.
 
         >>> Position.after(10, 5), Position.after(10, 5, validated=False)
         (Position(epoch=2, batch=0, validated=True), Position(epoch=1, batch=5, validated=False))

@@ -68,7 +68,7 @@ class TrainingProgress(pl.Callback):
             self._progress.advance(trainer.global_step - self._progress.done, self._note)
 
     def _describe(self, trainer: pl.Trainer) -> str:
-        """The state in a few words; a loss that is no number any more ends the run."""
+        """The state in a few words; a loss that is NaN or infinite ends the run."""
         require_finite(trainer)
         loss, accuracy = (float(trainer.callback_metrics[f"train/{name}"]) for name in ("loss", "accuracy"))
         epochs = f"/{trainer.max_epochs}" if trainer.max_epochs and trainer.max_epochs > 0 else ""

@@ -34,12 +34,12 @@ def cosine(
     """
     if not 0 <= warmup < 1 or not 0 <= floor <= 1:
         raise UserError(f"scheduler.warmup={warmup}, scheduler.floor={floor} are out of range: expected 0 to 1")
-    rising = round(warmup * total_steps)
+    warmup_steps = round(warmup * total_steps)
 
     def factor(step: int) -> float:
-        if step < rising:
-            return (step + 1) / rising
-        done = min((step - rising) / max(total_steps - rising, 1), 1.0)
+        if step < warmup_steps:
+            return (step + 1) / warmup_steps
+        done = min((step - warmup_steps) / max(total_steps - warmup_steps, 1), 1.0)
         return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * done))
 
     return LambdaLR(optimizer, factor)
@@ -52,7 +52,7 @@ def stairs(
     every_epochs: float = 10,
     factor: float = 0.1,
 ) -> LambdaLR:
-    """The rate times ``factor`` after each ``every_epochs`` epochs.
+    """Step decay: the rate times ``factor`` after each ``every_epochs`` epochs (torch's StepLR, counted in epochs).
 
     >>> import torch
     >>> optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)

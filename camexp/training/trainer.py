@@ -41,7 +41,7 @@ class SafeCheckpointIO(TorchCheckpointIO):
 
 
 class StopAfter(pl.Callback):
-    """Stop after so many steps, with a last validation, wherever in its rhythm that falls.
+    """Stop after ``total_steps``, with a last validation whatever the validation interval.
 
     Lightning's own limit would end without one, and could not be resumed from there.
 
@@ -115,7 +115,7 @@ def build_lightning_trainer(
         options: the ``trainer`` group; keys that are not ours are Lightning's own.
         devices: see :func:`camexp.devices.select_devices`.
         precision: Lightning's, as ``32-true``, ``bf16-mixed``, ``16-mixed``.
-        steps_per_epoch: an epoch that is no longer than ``check_every_n_steps`` is checked at its end instead.
+        steps_per_epoch: an epoch that is no longer than ``check_every_n_steps`` is validated at its end instead.
         callbacks, loggers: what watches.
         run_folder: nothing is written outside it.
         validation_batches: see :func:`check_interval`.

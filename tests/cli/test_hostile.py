@@ -128,7 +128,7 @@ def test_checkpoints_that_do_not_belong(script, trained, tmp_path, colours):
     state = torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)
     next(iter(state["state_dict"].values())).fill_(float("nan"))
     torch.save(state, tmp_path / "nan.ckpt")
-    assert "no numbers" in sentence("predict.py", "ckpt=nan.ckpt", f"input={tmp_path}/other", "gpus=0")
+    assert "NaN or infinite" in sentence("predict.py", "ckpt=nan.ckpt", f"input={tmp_path}/other", "gpus=0")
     head = "cannot change in the middle of the run"
     assert head in sentence("train.py", *trained, "resume=auto", "model=vgg13")
     assert head in sentence("train.py", *trained, "resume=auto", "dataset.classes=[red,blue]")
