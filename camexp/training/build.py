@@ -33,7 +33,8 @@ from camexp.training.loggers import MetricsCSV
 from camexp.training.module import CAMModule
 from camexp.training.progress import TrainingProgress
 from camexp.training.pruning import Pruning
-from camexp.training.resume import ResumeCallback, ResumePoint, image_digest, require_same_images, require_same_trunk
+from camexp.training.resume import ResumeCallback, ResumePoint
+from camexp.training.resume_checks import image_digest, require_same_images, require_same_trunk
 from camexp.training.trainer import build_lightning_trainer, total_steps
 
 log = logging.getLogger(__name__)
@@ -117,8 +118,8 @@ def build_trainer(
         images=digest,
     )
     if resumed is not None:
-        require_same_images(resumed, digest, datamodule.images.root)
-        require_same_trunk(resumed, classifier)
+        require_same_images(resumed.images, digest, datamodule.images.root)
+        require_same_trunk(resumed.path, classifier)
         checkpoints.position = resumed.position
         datamodule.start = resumed.position.epoch, resumed.position.batch
     callbacks: list[pl.Callback] = [

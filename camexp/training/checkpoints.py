@@ -31,7 +31,7 @@ class Checkpoints(pl.Callback):
         every_n_steps: how often a ``step_….ckpt`` is written; 0 for never.
         keep: how many of these to keep, the newest; ``None`` keeps all.
         written: tables that grow during the run; their lengths are part of a checkpoint.
-        images: stands for what is trained on, see :func:`camexp.training.resume.image_digest`.
+        images: stands for what is trained on, see :func:`camexp.training.resume_checks.image_digest`.
     """
 
     def __init__(

@@ -1,0 +1,108 @@
+"""Whether a run may be resumed: the options, the images and the network must be those that it was begun with."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from camexp.config import TrainOptions, flat
+from camexp.data import ImageSet, Split
+from camexp.errors import UserError
+from camexp.models import CAMClassifier
+from camexp.models.checkpoint import METADATA, STATE_PREFIX, read_checkpoint
+
+log = logging.getLogger(__name__)
+
+# Options without which the numbers are the same, or which may change on purpose in the middle of a run.
+MAY_CHANGE = (
+    "run_dir", "resume", "debug", "command", "num_workers", "model.weights", "dataset.root", "dataset.download",
+    "dataset.check", "checkpoint.", "inspect.", "logger.", "cam.", "callbacks.", "features.", "trainer.", "precision",
+    "compile",
+)  # fmt: skip
+NOT_REPORTED = ("run_dir", "resume", "debug", "command", "num_workers", "logger.")
+
+
+def image_digest(images: ImageSet, split: Split) -> str:
+    """Of the names, the classes and the split of all images: another one means other training data."""
+    digest = hashlib.sha256()
+    root = os.path.join(os.fsencode(images.root), b"")
+    paths = images.path_array
+    endings = [f"\0{name}\0".encode(errors="surrogateescape") for name in images.classes]
+    for indices in (split.train, split.val):
+        for index in indices:
+            path = paths.encoded(index)
+            # os.path.relpath asks for the working directory each time: 13 s for a million images
+            below = path.startswith(root) and b".." not in path
+            name = path[len(root) :] if below else os.path.relpath(path, os.fsencode(images.root))
+            digest.update(name + endings[images.labels[index]])
+        digest.update(b"\1")
+    return digest.hexdigest()
+
+
+def require_same_trunk(path: Path | None, classifier: CAMClassifier) -> None:
+    """Make sure that the network was built as the run's own: what is frozen, and what its input is brought to, are
+    used before a checkpoint is restored.
+
+    Raises:
+        UserError: other weights, or another preprocessing, than the run had.
+    """
+    if path is None:
+        return
+    checkpoint = read_checkpoint(path, "resume", mmap=True)
+    before = checkpoint["state_dict"]
+    same = checkpoint[METADATA]["preprocessing"] == classifier.preprocessing.to_dict() and all(
+        parameter.requires_grad or _same(before[f"{STATE_PREFIX}{name}"], parameter.cpu())
+        for name, parameter in classifier.named_parameters()
+        if f"{STATE_PREFIX}{name}" in before
+    )
+    if not same:
+        raise UserError(
+            "resume: model.weights gives another network than the run was begun with: bring the file back that it was, "
+            "or start anew with another hydra.run.dir"
+        )
+
+
+def _same(before: Tensor, now: Tensor) -> bool:
+    """Whether a frozen weight is what it was; only nearly so, where the run resumes at another precision."""
+    if before.dtype == now.dtype:
+        return torch.equal(before, now)
+    coarsest = max(torch.finfo(one.dtype).eps for one in (before, now))
+    return before.shape == now.shape and torch.allclose(before.double(), now.double(), rtol=coarsest, atol=1e-6)
+
+
+def require_same_images(before: str | None, digest: str, root: Path) -> None:
+    """Make sure that the images are those of the run so far.
+
+    Raises:
+        UserError: they are not.
+    """
+    if before not in (None, digest):
+        raise UserError(
+            f"resume: the images or the classes in dataset.root={root} are not those that the run was trained on so "
+            "far: bring the folder back to what it was, or start anew with another hydra.run.dir"
+        )
+
+
+def require_same_options(before: Mapping[str, Any], options: TrainOptions, folder: Path) -> None:
+    old, new = flat(before), flat(options.to_dict())
+    changed = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
+    told = [key for key in changed if not key.startswith(NOT_REPORTED)]
+
+    def change(key: str) -> str:
+        return f"{key}={new.get(key)} (was {old.get(key)})"
+
+    refused = [key for key in told if not key.startswith(MAY_CHANGE)]
+    if refused:
+        raise UserError(
+            f"resume: {', '.join(map(change, refused))} cannot change in the middle of the run in {folder}: "
+            "leave it as it was, or start anew with another hydra.run.dir"
+        )
+    if told:
+        log.info(f"resume: changed since: {', '.join(map(change, told))}")
