@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from cam import build
@@ -70,7 +69,7 @@ def resident() -> float:
 
 
 def memory(
-    model: CAMClassifier, paths: Sequence[Path], options: dict[str, Any], marks: Sequence[int]
+    model: CAMClassifier, paths: Sequence[Path], options: PredictOptions, marks: Sequence[int]
 ) -> dict[int, float]:
     """Resident megabytes when so many overlays were written."""
     found: dict[int, float] = {}
