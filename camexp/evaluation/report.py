@@ -38,6 +38,7 @@ ROWS = {
     "average_drop": "average drop (lower is better)", "increase": "increase in confidence (higher is better)",
     "seconds_per_image": "seconds an image",
 }  # fmt: skip
+LABEL = 48  # letters of the longest of these, and a space
 
 
 def report(outcome: Outcome, options: EvaluateOptions) -> dict[str, Any]:
@@ -81,12 +82,12 @@ def table(summaries: Mapping[str, Mapping[str, Any]]) -> str:
     """Methods side by side, shares in percent.
 
     >>> print(table({"cam": {"top1": 0.5, "seconds_per_image": 0.25}, "gradcam": {"seconds_per_image": 1}}))
-                                                     cam  gradcam
-      top-1 accuracy                               50.00
-      seconds an image                            0.2500   1.0000
+                                                           cam  gradcam
+      top-1 accuracy                                     50.00
+      seconds an image                                  0.2500   1.0000
     """
     width = max(8, *(len(name) + 2 for name in summaries))
-    lines = [" " * 44 + "".join(f"{name:>{width}}" for name in summaries)]
+    lines = [" " * (2 + LABEL) + "".join(f"{name:>{width}}" for name in summaries)]
     for key, name in ROWS.items():
         if not any(key in one for one in summaries.values()):
             continue
@@ -96,7 +97,7 @@ def table(summaries: Mapping[str, Mapping[str, Any]]) -> str:
             plain = key in ("seconds_per_image", "threshold")
             text = "" if value is None else f"{value:.4f}" if plain else f"{100 * value:.2f}"
             cells.append(f"{text:>{width}}")
-        lines.append(f"  {name:42}" + "".join(cells))
+        lines.append(f"  {name:{LABEL}}" + "".join(cells))
     return "\n".join(line.rstrip() for line in lines)
 
 

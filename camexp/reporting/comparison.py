@@ -61,12 +61,12 @@ def find_jobs(folder: Path) -> list[Job]:
 def differing_options(jobs: Sequence[Job]) -> list[str]:
     """The options that are not the same in all of these runs.
 
-    >>> differing_options([Job(Path("0"), {"seed": 0, "lr": 1}), Job(Path("1"), {"seed": 0, "lr": 2})])
+    >>> differing_options([Job(Path("0"), {"seed": 0, "lr": 1}), Job(Path("1"), {"seed": 0.0, "lr": 2})])
     ['lr']
     """
     known = [job.options for job in jobs if job.options]
     keys = sorted({key for options in known for key in options if not key.startswith(SAME)})
-    return [key for key in keys if len({str(options[key]) for options in known if key in options}) > 1]
+    return [key for key in keys if len({_comparable(options[key]) for options in known if key in options}) > 1]
 
 
 def table(jobs: Sequence[Job]) -> tuple[list[str], list[list[str]]]:
@@ -154,6 +154,11 @@ def _requested_options(folder: Path) -> dict[str, Any]:
     except Exception:  # not written yet, or cut short
         return {}
     return {key: value for key, value in flat(asked).items() if "${" not in str(value)}  # type: ignore[arg-type]
+
+
+def _comparable(value: Any) -> Any:
+    """20 and 20.0 are one value: a run that is not finished has its options as they were written."""
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else str(value)
 
 
 def _natural_key(name: str) -> tuple[int, str]:
