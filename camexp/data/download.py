@@ -14,7 +14,7 @@ from pathlib import Path
 from camexp.errors import UserError
 from camexp.locks import exclusive, lock_file
 
-WORKPLACE = ".download-"  # how the folder of a process that downloads is called
+TEMPORARY = ".download-"  # how the folder of a process that downloads is called
 LOCK = "lock"
 
 
@@ -37,7 +37,7 @@ def download_archive(root: Path, name: str, url: str, md5: str) -> Path:
         with exclusive(root / f".{name}.lock", f"downloading {name}"):
             if not target.is_dir():  # else another process was here before
                 _remove_abandoned(root)
-                with _workplace(root) as folder:
+                with _temporary_folder(root) as folder:
                     _download(target, archive, url, md5, folder)
     except (OSError, RuntimeError, tarfile.TarError, EOFError) as error:
         raise UserError(
@@ -69,10 +69,10 @@ def _download(target: Path, archive: Path, url: str, md5: str, folder: Path) -> 
 
 
 @contextmanager
-def _workplace(root: Path) -> Iterator[Path]:
+def _temporary_folder(root: Path) -> Iterator[Path]:
     """A folder for this process alone, under a lock that tells the others that it is alive."""
     with (
-        tempfile.TemporaryDirectory(dir=root, prefix=WORKPLACE, ignore_cleanup_errors=True) as folder,
+        tempfile.TemporaryDirectory(dir=root, prefix=TEMPORARY, ignore_cleanup_errors=True) as folder,
         contextlib.ExitStack() as held,
     ):
         with contextlib.suppress(OSError):  # a file system without locks
@@ -82,7 +82,7 @@ def _workplace(root: Path) -> Iterator[Path]:
 
 def _remove_abandoned(root: Path) -> None:
     """What killed processes have left, up to the size of the archive."""
-    for folder in root.glob(f"{WORKPLACE}*"):
+    for folder in root.glob(f"{TEMPORARY}*"):
         with contextlib.suppress(OSError), lock_file(folder / LOCK, shared=False):
             shutil.rmtree(folder, ignore_errors=True)
 
