@@ -24,7 +24,7 @@ def select_devices(
         option: what the user called it, for the error's sentence.
 
     Raises:
-        UserError: more GPUs than there are, or not a number or a list.
+        UserError: more GPUs than there are.
 
     >>> select_devices(None, available=0), select_devices(1, available=4)
     ({'accelerator': 'cpu', 'devices': 1, 'strategy': 'auto'}, {'accelerator': 'gpu', 'devices': 1, 'strategy': 'auto'})
@@ -38,8 +38,6 @@ def select_devices(
         if there == 0 and available is None and torch.backends.mps.is_available():
             return {"accelerator": "mps", "devices": 1, "strategy": "auto"}
         gpus = there
-    if isinstance(gpus, bool) or not ((isinstance(gpus, int) and gpus >= 0) or _are_indices(gpus)):
-        raise UserError(f"{option}={gpus} is not a number of GPUs: expected null, 0, 1, 2 … or a list as [0,1]")
     wanted = gpus if isinstance(gpus, int) else len(gpus)
     highest = gpus - 1 if isinstance(gpus, int) else max(gpus)
     if highest >= there:
@@ -67,12 +65,6 @@ def world_size(devices: dict[str, Any], num_nodes: int) -> int:
     """How many processes train together."""
     count = devices["devices"]
     return num_nodes * (count if isinstance(count, int) else len(count))
-
-
-def _are_indices(gpus: Any) -> bool:
-    indices = list(gpus) if isinstance(gpus, Sequence) and not isinstance(gpus, str) else []
-    sound = all(isinstance(index, int) and not isinstance(index, bool) and index >= 0 for index in indices)
-    return bool(indices) and sound and len(set(indices)) == len(indices)
 
 
 def default_workers(world_size: int = 1) -> int:

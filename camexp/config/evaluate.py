@@ -9,13 +9,16 @@ from typing_extensions import Self
 
 from camexp.config.groups import (
     CAMOptions,
+    Colormap,
+    Compile,
     DatasetOptions,
+    Debug,
     FeatureOptions,
-    Gpus,
+    InferencePrecision,
     InputSize,
     NumWorkers,
+    OneGpu,
     OutputPath,
-    Precision,
     Share,
     Tile,
     group,
@@ -81,13 +84,13 @@ class EvaluateOptions(Options):
     resize: Literal["trained"] | InputSize = Field(
         "trained", description="trained: the size it was trained at; 224 or [H,W]"
     )
-    gpus: Gpus = Field(None, description="null: a GPU if there is one, 0: the CPU, 1: a GPU")
-    num_workers: NumWorkers = Field(None, description="data-loader workers; null: by the number of cores")
-    precision: Precision = Field("auto", description="bf16-mixed where the device computes in it itself, else 32-true")
-    compile: bool = Field(False, description="torch.compile of the trunk")
-    colormap: str = Field("jet", description="any matplotlib colour map")
+    gpus: OneGpu = None
+    num_workers: NumWorkers = None
+    precision: InferencePrecision = "auto"
+    compile: Compile = False
+    colormap: Colormap = "jet"
     alpha: Share = Field(0.5, description="the heat's share on the sheets")
-    debug: bool = Field(False, description="show tracebacks")
+    debug: Debug = False
     threshold: ThresholdOptions = Field(ThresholdOptions(), description="of boxes")
     faithfulness: FaithfulnessOptions = Field(
         FaithfulnessOptions(), description="insertion, deletion, average drop and increase"

@@ -196,6 +196,18 @@ class FeatureOptions(Options):
     max_gb: float = Field(20, ge=0, le=1e6, description="of the whole folder; the stores unused for longest go first")
 
 
-NumWorkers = Annotated[int, Field(ge=0, le=256)] | None
+# options that several scripts have
+NumWorkers = Annotated[
+    Annotated[int, Field(ge=0, le=256)] | None, Field(description="data-loader workers; null: by the number of cores")
+]
+OneGpu = Annotated[Gpus, Field(description="null: a GPU if there is one, 0: the CPU, 1: a GPU")]
+Compile = Annotated[
+    bool, Field(description="torch.compile of the trunk: waits first; 5 % faster on a CPU (benchmarks/RESULTS.md)")
+]
+Colormap = Annotated[str, Field(description="any matplotlib colour map")]
+Debug = Annotated[bool, Field(description="show tracebacks")]
+InferencePrecision = Annotated[
+    Precision, Field(description="bf16-mixed where the device computes in it itself, else 32-true")
+]
 Tile = Annotated[int, Field(ge=32, le=2000)]
 Interval = NonNegativeInt

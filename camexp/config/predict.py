@@ -8,11 +8,14 @@ from pydantic import Field, PositiveInt
 
 from camexp.config.groups import (
     CAMOptions,
-    Gpus,
+    Colormap,
+    Compile,
+    Debug,
+    InferencePrecision,
     InputSize,
     NumWorkers,
+    OneGpu,
     OutputPath,
-    Precision,
     Share,
     Tile,
     group,
@@ -46,20 +49,17 @@ class PredictOptions(Options):
     resize: Literal["trained"] | InputSize | None = Field(
         "trained", description="trained: the size it was trained at; 224 or [H,W]; null: each image's own size"
     )
-    gpus: Gpus = Field(None, description="null: a GPU if there is one, 0: the CPU, 1: a GPU")
-    num_workers: NumWorkers = Field(None, description="data-loader workers; null: by the number of cores")
-    precision: Precision = Field("auto", description="bf16-mixed where the device computes in it itself, else 32-true")
-    compile: bool = Field(
-        False,
-        description="torch.compile of the trunk: waits first; 5 % faster on a CPU (benchmarks/RESULTS.md)",
-    )
-    colormap: str = Field("jet", description="any matplotlib colour map")
+    gpus: OneGpu = None
+    num_workers: NumWorkers = None
+    precision: InferencePrecision = "auto"
+    compile: Compile = False
+    colormap: Colormap = "jet"
     alpha: Share = Field(0.5, description="the heat's share in the overlay")
     colorbar: bool = Field(False, description="at the right of each overlay")
     overlays: bool = Field(True, description="overlays/NAME__CLASS.png")
     npz: bool = Field(False, description="maps/NAME.npz, the same content for NumPy")
     strict: bool = Field(False, description="true: exit code 1 if any image could not be read")
-    debug: bool = Field(False, description="show tracebacks")
+    debug: Debug = False
     mat: MatOptions = Field(MatOptions(), description="the maps for MATLAB")
     montage: MontageOptions = Field(MontageOptions(), description="photographs with their maps beside them")
 

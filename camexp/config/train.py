@@ -9,7 +9,10 @@ from typing_extensions import Self
 
 from camexp.config.groups import (
     CAMOptions,
+    Colormap,
+    Compile,
     DatasetOptions,
+    Debug,
     FeatureOptions,
     Interval,
     ModelOptions,
@@ -34,7 +37,7 @@ class InspectOptions(Options):
         None, description="a class by name or number, a list of them, or a list for each image; null: its own"
     )
     every_n_steps: Interval = Field(50, description="0: at the first and the last step only")
-    colormap: str = Field("jet", description="any matplotlib colour map")
+    colormap: Colormap = "jet"
     alpha: Share = Field(0.5, description="the heat's share in the overlay")
 
 
@@ -46,7 +49,7 @@ class CheckpointOptions(Options):
 class TrainOptions(Options):
     command: Literal["train", "classes"] = Field("train", description="or classes: print the classes and stop")
     batch_size: int = Field(32, ge=1, le=65536, description="images a step, over all devices together")
-    num_workers: NumWorkers = Field(None, description="data-loader workers; null: by the number of cores")
+    num_workers: NumWorkers = None
     seed: int = Field(
         0, ge=0, le=2**31, description="of the split, the initial weights, the order of the images, dropout"
     )
@@ -54,14 +57,11 @@ class TrainOptions(Options):
         "auto",
         description="bf16-mixed where the device computes in it itself, else 32-true, as while a trunk trains on a CPU",
     )
-    compile: bool = Field(
-        False,
-        description="torch.compile of the trunk: waits first; 5 % faster on a CPU (benchmarks/RESULTS.md)",
-    )
+    compile: Compile = False
     resume: Literal["auto"] | None = Field(
         None, description="auto: resume the run in hydra.run.dir exactly where its newest checkpoint left it"
     )
-    debug: bool = Field(False, description="show tracebacks")
+    debug: Debug = False
     run_dir: str = Field("${hydra:runtime.output_dir}", description="set by hydra.run.dir=DIR")
     inspect: InspectOptions = Field(
         InspectOptions(), description="the fixed image whose map is drawn while the network trains"
