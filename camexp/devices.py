@@ -17,8 +17,8 @@ def select_devices(
     """``accelerator``, ``devices`` and ``strategy`` for Lightning's Trainer.
 
     Args:
-        gpus: ``None`` takes every GPU, or else the CPU, ``0`` the CPU, a number that
-            many GPUs, a list those GPUs.
+        gpus: validated already: ``None`` takes every GPU, or else the CPU, ``0`` the CPU, a number that many GPUs, a
+            list those GPUs.
         cpu_processes: how many processes share the work on a CPU.
         available: how many GPUs there are; default: ask.
         option: what the user called it, for the error's sentence.

@@ -8,13 +8,23 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from camexp import models
-from camexp.config import DatasetOptions, EvaluateOptions, HeadOptions, PredictOptions, TrainOptions, flat
+from camexp.config import (
+    DatasetOptions,
+    EvaluateOptions,
+    HeadOptions,
+    PredictOptions,
+    SplitOptions,
+    TrainerOptions,
+    TrainOptions,
+    flat,
+)
 from camexp.config.__main__ import CONF, SCHEMA, WRITTEN, schema, written
 from camexp.config.describe import fields_of
 from camexp.config.instantiate import instantiate
 from camexp.config.validation import validated
 from camexp.data import build_images, split_images
 from camexp.devices import select_devices
+from camexp.errors import UserError
 from camexp.precision import resolve_precision
 from camexp.training.trainer import build_lightning_trainer
 from tests.conftest import paint
@@ -150,3 +160,12 @@ def test_evaluate_takes_every_data_set(dataset):
 
 def test_the_composed_config_is_yaml(tmp_path):
     assert OmegaConf.create(composed("predict").to_dict())
+
+
+def test_what_is_no_group_at_all_is_said():
+    with pytest.raises(UserError, match="^split=abc replaces a whole section|^split=abc is not known"):
+        SplitOptions.read("abc", "split")
+    with pytest.raises(UserError, match="would split nothing"):
+        SplitOptions.read({"val_fraction": None})
+    with pytest.raises(UserError, match="would never end"):
+        TrainerOptions.read({"max_epochs": None})

@@ -82,6 +82,7 @@ def known_options() -> list[str]:
     script = Path(sys.argv[0]).resolve()
     conf = script.parent / "conf"
     chosen = [one for one in sys.argv[1:] if (conf / one.partition("=")[0].lstrip("+")).is_dir() and "=" in one]
+    chosen = [one for one in chosen if "," not in one or "[" in one]  # not those of a sweep
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(conf), version_base="1.3"):

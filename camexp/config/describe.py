@@ -7,12 +7,11 @@ import types
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
 
-import annotated_types
 import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-COLUMN, WIDTH = 28, 120  # where comments begin in YAML, and where lines end
+COLUMN, HELP_COLUMN, WIDTH = 28, 36, 120  # where comments begin in YAML and texts in --help; where lines end
 
 
 class Field(NamedTuple):
@@ -128,11 +127,9 @@ def _kinds(annotation: Any, metadata: Sequence[Any] = ()) -> list[_Kind]:
 
 
 def _number(kind: type, metadata: Sequence[Any]) -> _Kind:
-    bounds: dict[str, Any] = {}
-    for one in metadata:
-        for bound in ("ge", "gt", "le", "lt"):
-            if isinstance(one, (annotated_types.Ge, annotated_types.Gt, annotated_types.Le, annotated_types.Lt)):
-                bounds |= {bound: getattr(one, bound)} if hasattr(one, bound) else {}
+    bounds = {
+        bound: getattr(one, bound) for one in metadata for bound in ("ge", "gt", "le", "lt") if hasattr(one, bound)
+    }
     what = "a whole number" if kind is int else "a number"
     if kind is int and "gt" in bounds:
         bounds["ge"] = bounds.pop("gt") + 1
@@ -164,7 +161,7 @@ def help_table(options: type[BaseModel], prefix: str = "") -> str:
         if field.options is not None or field.is_group:
             continue
         start = f"  {name}={'' if field.info.is_required() else _yaml(field.info.default)}"
-        lines += _wrapped(start, _help(field), 36, "")
+        lines += _wrapped(start, _help(field), HELP_COLUMN, "")
     return "\n".join(filter(None, lines))
 
 

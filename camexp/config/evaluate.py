@@ -16,9 +16,9 @@ from camexp.config.groups import (
     FeatureOptions,
     InferencePrecision,
     InputSize,
+    NonEmptyPath,
     NumWorkers,
     OneGpu,
-    OutputPath,
     Share,
     Tile,
     group,
@@ -51,8 +51,8 @@ class SheetOptions(Options):
 
 
 class EvaluateOptions(Options):
-    ckpt: OutputPath | None = Field(None, description="a checkpoint that train.py wrote")
-    output: OutputPath = Field("outputs/evaluate/${now:%Y-%m-%d}/${now:%H-%M-%S}", description="where results go")
+    ckpt: NonEmptyPath | None = Field(None, description="a checkpoint that train.py wrote")
+    output: NonEmptyPath = Field("outputs/evaluate/${now:%Y-%m-%d}/${now:%H-%M-%S}", description="where results go")
     part: Literal["all", "train", "val"] | None = Field(
         None,
         description="of the checkpoint's split; null: val of its own data set, all of another",

@@ -20,7 +20,7 @@ def group(default: Any = ...) -> Any:
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
-def require_size(size: Any) -> Any:
+def _require_size(size: Any) -> Any:
     """``224`` or ``[H, W]``, unchanged.
 
     Raises:
@@ -43,7 +43,7 @@ def height_and_width(size: int | list[int]) -> tuple[int, int]:
 
 
 def _require_gpus(gpus: Any) -> Any:
-    indices = list(gpus) if isinstance(gpus, list) else []
+    indices = gpus if isinstance(gpus, list) else []
     sound = all(isinstance(index, int) and not isinstance(index, bool) and index >= 0 for index in indices)
     count = isinstance(gpus, int) and not isinstance(gpus, bool) and gpus >= 0
     if gpus is not None and not count and not (indices and sound and len(set(indices)) == len(indices)):
@@ -78,9 +78,9 @@ def _require_path(path: Any) -> Any:
     return path
 
 
-InputSize = Annotated[int | list[int], BeforeValidator(require_size)]
+InputSize = Annotated[int | list[int], BeforeValidator(_require_size)]
 Gpus = Annotated[int | list[int] | None, BeforeValidator(_require_gpus)]
-OutputPath = Annotated[str, AfterValidator(_require_path)]
+NonEmptyPath = Annotated[str, AfterValidator(_require_path)]
 # Lightning's names, and after them its synonyms, which may be numbers
 Precision = Annotated[
     Literal["auto", "32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true", "32", "bf16", "16", "64"],
@@ -145,6 +145,14 @@ class SplitOptions(Options):
         description="train on this many instead, validate on the rest (60: the usual Caltech-256 protocol)",
     )
 
+    @model_validator(mode="after")
+    def _splits(self) -> Self:
+        if not self.all and self.val_fraction is None and self.train_per_class is None:
+            raise UserError(
+                "split.val_fraction=null and split.train_per_class=null would split nothing: give one of them"
+            )
+        return self
+
 
 class OptimizerOptions(Options):
     lr: float = Field(ge=1e-12, le=1e3, description="the learning rate")
@@ -155,6 +163,11 @@ class DatasetOptions(Options):
     max_skipped: float = Field(0.05, ge=0, le=1, description="the share of files that may fail to decode")
     check: bool = Field(True, description="decode every file first (cached from run to run)")
     download: bool = Field(False, description="fetch the archive into dataset.root where it is absent (Caltech-256)")
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """``_target_`` and what its function is given: all but what is done the same way for every data set."""
+        return {key: value for key, value in self.to_dict().items() if key not in ("classes", "max_skipped", "check")}
 
 
 class TrainerOptions(Options):
@@ -176,6 +189,12 @@ class TrainerOptions(Options):
     )
     log_every_n_steps: PositiveInt = Field(10, description="a row in metrics.csv and in the loggers")
     gradient_clip_val: Annotated[float, Field(ge=0)] | None = Field(None, description="clips the norm of the gradients")
+
+    @model_validator(mode="after")
+    def _ends(self) -> Self:
+        if self.max_epochs is None and self.max_steps is None:
+            raise UserError("trainer.max_epochs=null and trainer.max_steps=null would never end: give one of them")
+        return self
 
 
 class CAMOptions(Options):

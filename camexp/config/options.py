@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 from typing_extensions import Self
 
-from camexp.config.describe import expected, field_at
+from camexp.config.describe import expected, field_at, fields_of
 from camexp.errors import UserError
 
 
@@ -73,15 +73,16 @@ def _sentence(error: ValidationError, options: type[Options], name: str) -> str:
     value = _value_at(detail)
     if cause is not None:
         return f"{option}={value} {cause}"
-    if field is not None and field.section is not None:
-        return f"{option}={value} replaces a whole section: set one of its keys, as {option}.{field.section}=…"
+    section = field.section if field is not None else next(fields_of(options)).key  # without a field: all of it
+    if section is not None:
+        return f"{option}={value} replaces a whole section: set one of its keys, as {option}.{section}=…"
     words, is_number = expected(field)
     return f"{option}={value} {'is out of range' if is_number else 'is not known'}: expected {words}"
 
 
 def _value_at(detail: Any) -> Any:
     """The option's value, or the element of a list that pydantic names."""
-    return f"[… {detail['input']} …]" if isinstance(detail["loc"][-1], int) else detail["input"]
+    return f"[… {detail['input']} …]" if detail["loc"] and isinstance(detail["loc"][-1], int) else detail["input"]
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

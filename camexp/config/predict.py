@@ -13,9 +13,9 @@ from camexp.config.groups import (
     Debug,
     InferencePrecision,
     InputSize,
+    NonEmptyPath,
     NumWorkers,
     OneGpu,
-    OutputPath,
     Share,
     Tile,
     group,
@@ -36,7 +36,7 @@ class MontageOptions(Options):
 
 
 class PredictOptions(Options):
-    ckpt: OutputPath = Field(
+    ckpt: NonEmptyPath = Field(
         description="a checkpoint that train.py wrote, or a published network: timm/resnet50, torchvision/resnet50"
     )
     input: Any = Field(description="an image, a folder (with all below it), a glob, or a list of these")
@@ -44,7 +44,7 @@ class PredictOptions(Options):
         "predicted",
         description="predicted, top5 (any number), all, a class by name or number, or a list of classes",
     )
-    output: OutputPath = Field("outputs/predict/${now:%Y-%m-%d}/${now:%H-%M-%S}", description="where results go")
+    output: NonEmptyPath = Field("outputs/predict/${now:%Y-%m-%d}/${now:%H-%M-%S}", description="where results go")
     batch_size: int = Field(16, ge=1, le=65536, description="images a forward pass; those of one size go together")
     resize: Literal["trained"] | InputSize | None = Field(
         "trained", description="trained: the size it was trained at; 224 or [H,W]; null: each image's own size"

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, PositiveInt, model_validator
-from typing_extensions import Self
+from pydantic import Field, PositiveInt
 
 from camexp.config.groups import (
     CAMOptions,
@@ -26,7 +25,6 @@ from camexp.config.groups import (
     group,
 )
 from camexp.config.options import Options
-from camexp.errors import UserError
 
 
 class InspectOptions(Options):
@@ -82,9 +80,3 @@ class TrainOptions(Options):
     callbacks: dict[str, Any] | None = group()
     logger: dict[str, Any] | None = group()
     dataset: DatasetOptions = group()
-
-    @model_validator(mode="after")
-    def _ends(self) -> Self:
-        if self.trainer.max_epochs is None and self.trainer.max_steps is None:
-            raise UserError("trainer.max_epochs=null and trainer.max_steps=null would never end: give one of them")
-        return self

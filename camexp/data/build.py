@@ -21,7 +21,7 @@ def build_images(dataset: DatasetOptions, run_folder: str | None = None) -> Imag
         dataset: the group: ``_target_`` and its arguments, and what is the same for all data sets.
         run_folder: where ``skipped.csv`` goes if anything was skipped.
     """
-    images: ImageSet = instantiate(dataset.extra, "dataset")
+    images: ImageSet = instantiate(dataset.arguments, "dataset")
     if dataset.classes is not None:
         images = images.select_classes(dataset.classes)
     images.require_classes()

@@ -44,8 +44,8 @@ def find_caltech256(
 
     of_class, has_ending = set(map(str, folders)), has_extension(endings)
 
-    def is_image(place: str, name: str) -> bool:
-        return place in of_class and has_ending(place, name) and re.match(r"\d{3}_\d{4}", name) is not None
+    def is_image(folder_name: str, name: str) -> bool:
+        return folder_name in of_class and has_ending(folder_name, name) and re.match(r"\d{3}_\d{4}", name) is not None
 
     return collect_images(folder, folders, lambda directory: directory.split(".", 1)[1], is_image)
 

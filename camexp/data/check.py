@@ -35,16 +35,16 @@ def find_undecodable(images: ImageSet) -> list[Skipped]:
     """The files that cannot be decoded, with the reasons.
 
     Every file is decoded in full, in threads. The result is cached in the user's cache folder as the check proceeds, so
-    that a file is decoded again only when it changed: not by the next run, nor after an interruption, nor by the other
-    processes of this one, which wait for the first.
+    that the next run, a run that was interrupted, and the other processes of this one, which wait for the first, decode
+    only files that changed.
     """
-    paths, memory = images.path_array, RecordLog(cache_path(images.root, "decodable"), KEY_BYTES)
+    paths, cache = images.path_array, RecordLog(cache_path(images.root, "decodable"), KEY_BYTES)
     keys = _keys(paths)
-    if not len(_unknown(keys, memory)):
+    if not len(_unknown(keys, cache)):
         return []
-    failures = memory.path.with_suffix(".failures.json")
-    with exclusive(memory.path.with_suffix(".lock"), f"checking the images in {images.root}") as waited:
-        unknown = _unknown(keys, memory)  # another process may have looked at them in the meantime
+    failures = cache.path.with_suffix(".failures.json")
+    with exclusive(cache.path.with_suffix(".lock"), f"checking the images in {images.root}") as waited:
+        unknown = _unknown(keys, cache)  # another process may have looked at them in the meantime
         # A failure is looked at again: it may have been the network's or the rights', not the file's. But processes
         # that check at one time are to find the same, or they would train on different images.
         told = _read_failures(failures) if waited else {}
@@ -53,7 +53,7 @@ def find_undecodable(images: ImageSet) -> list[Skipped]:
         if len(unknown):
             with contextlib.suppress(OSError):
                 failures.unlink(missing_ok=True)
-            reasons |= _decode(paths, keys, unknown, memory)
+            reasons |= _decode(paths, keys, unknown, cache)
             with contextlib.suppress(OSError):  # a read-only home only means looking again
                 write_json(failures, {keys[index].tobytes().hex(): reason for index, reason in reasons.items()})
     return [(paths[index], reasons[index]) for index in sorted(reasons)]
@@ -99,12 +99,12 @@ def _keys(paths: PathArray) -> Records:
     return np.frombuffer(keys, np.uint8).reshape(-1, KEY_BYTES)
 
 
-def _unknown(keys: Records, memory: RecordLog) -> NDArray[np.int64]:
+def _unknown(keys: Records, cache: RecordLog) -> NDArray[np.int64]:
     """The indices of the files that are not in the cache."""
-    return np.flatnonzero(~SortedRecords(memory.read()[0]).has(keys) | ~keys.any(1))
+    return np.flatnonzero(~SortedRecords(cache.read()[0]).has(keys) | ~keys.any(1))
 
 
-def _decode(paths: PathArray, keys: Records, indices: NDArray[np.int64], memory: RecordLog) -> dict[int, str]:
+def _decode(paths: PathArray, keys: Records, indices: NDArray[np.int64], cache: RecordLog) -> dict[int, str]:
     """Decode the files at these indices, caching portion by portion which can be; why the others cannot."""
     reasons: dict[int, str] = {}
     sound: list[int] = []
@@ -114,7 +114,7 @@ def _decode(paths: PathArray, keys: Records, indices: NDArray[np.int64], memory:
 
     def write_cache() -> None:
         with contextlib.suppress(OSError):  # a read-only home only means looking again next time
-            memory.append(keys[[index for index in sound if keys[index].any()]])
+            cache.append(keys[[index for index in sound if keys[index].any()]])
         sound.clear()
 
     workers = min(32, (os.cpu_count() or 1) + 4)

@@ -45,8 +45,6 @@ def split_images(images: ImageSet, options: SplitOptions, seed: int) -> Split:
     if options.all:
         return Split(everything, everything)
     per_class, fraction = options.train_per_class, options.val_fraction
-    if per_class is None and fraction is None:
-        raise UserError("split.val_fraction=null and split.train_per_class=null would split nothing: give one of them")
     counts = images.count()
     by_class = np.split(np.argsort(images.labels, kind="stable"), np.cumsum(counts)[:-1])
     train, val = [], []

@@ -109,7 +109,7 @@ def match(names: Sequence[str], paths: Sequence[Path], root: Path) -> dict[int, 
         paths: the images; root: their folder.
 
     Returns:
-        Place in ``paths`` → name.
+        Index in ``paths`` → name.
 
     >>> match(["a/1", "2.jpg"], [Path("r/a/1.jpg"), Path("r/b/1.jpg"), Path("r/b/2.jpg")], Path("r"))
     {0: 'a/1', 2: '2.jpg'}

@@ -83,8 +83,10 @@ def find_images(options: EvaluateOptions, model: CAMClassifier | None, trained: 
         if "split" not in trained:
             raise UserError(f"part={part} needs a checkpoint that knows its split: take part=all")
         try:
-            split = split_images(images, SplitOptions.read(trained["split"], "split"), trained["seed"])
-        except (KeyError, TypeError) as error:
+            # each key, so that no default stands in for what a checkpoint does not say
+            recorded = {key: trained["split"][key] for key in SplitOptions.model_fields}
+            split = split_images(images, SplitOptions.read(recorded, "split"), trained["seed"])
+        except (UserError, KeyError, TypeError) as error:
             raise UserError(f"ckpt: its split cannot be read ({reason(error)}): take part=all") from error
         images = images.take(getattr(split, part))
     log.info(f"measuring on {len(images)} images (part={part})")

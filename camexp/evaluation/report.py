@@ -53,7 +53,7 @@ def report(outcome: Outcome, options: EvaluateOptions) -> dict[str, Any]:
         "images": len(outcome.images),
         "images_trained_on": outcome.trained_on,
         "label": options.label,
-        "scored_at": list(options.scored_size or []) or "native size",
+        "scored_at": "native size" if options.scored_size is None else list(options.scored_size),
         "threshold_chosen_on": str(options.threshold.source or "these images"),
         "checkpoint": str(options.ckpt),
         "cam": {key: value for key, value in options.cam.to_dict().items() if key != "method"},

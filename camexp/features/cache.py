@@ -103,7 +103,7 @@ class FeatureCache:
     def _merge(self, batch: Batch, rounded: Tensor) -> Tensor:
         """What was read and what was computed ``(M, h, w, D)``, in the batch's order."""
         assert batch.stored is not None and batch.is_stored is not None
-        # Each into its indices: torch.cat of float16 is an error where autocast computes in bfloat16.
+        # Each is assigned to its rows: torch.cat of float16 is an error where autocast computes in bfloat16.
         whole = rounded.new_empty(len(batch.is_stored), *rounded.shape[1:])
         whole[batch.is_stored] = batch.stored.to(rounded)
         whole[~batch.is_stored] = rounded

@@ -32,8 +32,8 @@ class FeatureStore:
     name and renamed. So processes that fill one store at once need not know of each other, a killed one leaves
     no wrong entry, and what a disk damaged is noticed and computed again. Reading maps the file into memory.
 
-    How many entries there are, and of what size, is noted beside them as they are written: to look at a million files
-    takes longer than to compute thousands.
+    How many entries there are, and of what size, is recorded beside them as they are written: to look at a million
+    files takes longer than to compute thousands.
 
     Args:
         folder: of this trunk alone, inside the cache's folder, by the name of its :func:`fingerprint`.
@@ -102,7 +102,7 @@ class FeatureStore:
             self._written().append(np.array([[count, size]], "<i8").view(np.uint8))
 
     def recorded_size(self) -> tuple[int, int]:
-        """How many entries of how many bytes there are, by what was noted; what was written twice counts twice."""
+        """How many entries of how many bytes there are, by what was recorded; what was written twice counts twice."""
         if not self._written().size():
             return self.scan()
         count, size = self._written().read()[0].view("<i8").sum(0).tolist()
@@ -187,7 +187,7 @@ def evict(root: Path, keep: FeatureStore, max_bytes: float) -> int:
     """
     found = stores(root)
     sizes = {store.folder: store.recorded_size()[1] for store in found}
-    if sum(sizes.values()) > max_bytes:  # before anything goes: what was noted may be more than there is
+    if sum(sizes.values()) > max_bytes:  # before anything goes: what was recorded may be more than there is
         sizes = {store.folder: store.scan()[1] for store in found}
     total = sum(sizes.values())
     for store in found:

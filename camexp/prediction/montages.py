@@ -58,7 +58,7 @@ class Montages:
 
 
 def montage_row(image: Explanation, tile: int, colormap: str, alpha: float, most: int = 5) -> list[Image.Image]:
-    """The photograph and at most ``most`` maps over it, add_caption, for a montage."""
+    """The photograph and at most ``most`` maps over it, captioned, for a montage."""
     small = resize_longer_side(Image.fromarray(image.pixels), tile)
     row = [add_caption(small, [image.path.name, ""], size=12)]
     for label, cam in list(zip(image.labels, image.maps, strict=True))[:most]:

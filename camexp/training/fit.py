@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import atexit
 import logging
-from collections.abc import Mapping
-from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -22,8 +20,6 @@ from camexp.training.report import find_callback
 from camexp.training.resume import ResumePoint
 
 log = logging.getLogger(__name__)
-
-Devices = Mapping[str, Any]
 
 
 def fit(trainer: pl.Trainer, module: CAMModule, datamodule: CAMDataModule, resumed: ResumePoint | None = None) -> None:

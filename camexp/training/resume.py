@@ -59,7 +59,7 @@ def find_resume_point(options: TrainOptions) -> ResumePoint | None:
     unreadable = [one.name for one in sorted((folder / CHECKPOINTS).glob("[!.]*.ckpt"))]
     if path is None and unreadable:  # they may be of another version, or the disk away: nothing is thrown away for that
         raise UserError(
-            f"resume: none of {', '.join(unreadable[:4])} in {folder / 'checkpoints'} can be read: "
+            f"resume: none of {', '.join(unreadable[:4])} in {folder / CHECKPOINTS} can be read: "
             "remove them to restart, or give another hydra.run.dir"
         )
     if path is None:

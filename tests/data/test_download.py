@@ -11,7 +11,8 @@ import pytest
 
 from camexp import UserError
 from camexp import locks as locking
-from camexp.data import download, find_caltech256
+from camexp.config import DatasetOptions
+from camexp.data import build_images, download, find_caltech256
 from camexp.reporting.progress import Progress
 from tests.conftest import paint
 
@@ -160,3 +161,11 @@ def test_a_killed_download_leaves_nothing_for_the_next_one(tmp_path, folder):
     assert not killed.succeeded()
     assert len(find_caltech256(str(root), download=True, **where)) == 2
     assert [path.name for path in root.iterdir()] == ["256_ObjectCategories"]
+
+
+def test_the_option_reaches_the_data_set(tmp_path, folder):
+    where = archive(tmp_path / "a.tar", folder)
+    options = {"_target_": "camexp.data.find_caltech256", "root": str(tmp_path / "root"), "check": False, **where}
+    with pytest.raises(UserError, match="root does not exist"):
+        build_images(DatasetOptions.read({**options, "download": False}))
+    assert build_images(DatasetOptions.read({**options, "download": True})).classes == ("ak47", "dog")
