@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from camexp.config import DatasetOptions
+from camexp.config import DatasetOptions, EvaluateOptions
 from camexp.data import build_images
 from camexp.errors import UserError
+from camexp.evaluation import find_images
 from camexp.evaluation.checkpoint_dataset import recorded_dataset
 
 SHAPES = {"_target_": "camexp.data.find_shapes", "per_class": 2, "size": 32, "seed": 0}
@@ -72,3 +73,12 @@ def test_nothing_is_downloaded(tmp_path):
         "url": "file:///etc",
     }
     assert not {"download", "url", "md5"} & recorded_dataset(recorded).to_dict().keys()
+
+
+@pytest.mark.parametrize(
+    "split", [{}, {"all": False}, "abc", {"all": False, "val_fraction": 7, "train_per_class": None}]
+)
+def test_a_split_that_the_checkpoint_does_not_say_is_not_made_up(colours, split):
+    options = EvaluateOptions.read({"ckpt": "a.ckpt", "cam": {}, "part": "val"})
+    with pytest.raises(UserError, match="^ckpt: its split cannot be read .*: take part=all"):
+        find_images(options, None, {"dataset": folder(colours), "split": split, "seed": 0})
