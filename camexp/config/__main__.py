@@ -20,7 +20,7 @@ from camexp.config import (
 )
 from camexp.config.describe import yaml_lines
 
-CONF = Path(__file__).parents[2] / "conf"
+CONF = Path(__file__).parents[1] / "conf"
 WRITTEN: dict[str, type[Options]] = {
     "train.yaml": TrainOptions,
     "predict.yaml": PredictOptions,
