@@ -163,6 +163,12 @@ def test_the_composed_config_is_yaml(tmp_path):
     assert OmegaConf.create(composed("predict").to_dict())
 
 
+def test_what_is_built_gets_plain_lists():
+    """Checkpoints hold what an optimizer was given, and are read without executing code from them."""
+    built = instantiate({"_target_": "types.SimpleNamespace", "betas": [0.5, 0.9], "more": {"of": [1]}}, "optimizer")
+    assert type(built.betas) is list and type(built.more) is dict and type(built.more["of"]) is list
+
+
 def test_what_is_no_group_at_all_is_said():
     with pytest.raises(UserError, match="^split=abc replaces a whole section|^split=abc is not known"):
         SplitOptions.read("abc", "split")

@@ -24,7 +24,8 @@ def instantiate(node: Mapping[str, Any], option: str, **kwargs: Any) -> Any:
         UserError: a part that cannot be imported or built.
     """
     try:
-        return hydra.utils.instantiate(dict(node), **kwargs)
+        # plain lists: torch 2.6 leaves an optimizer's betas as they came, and no checkpoint may hold another class
+        return hydra.utils.instantiate({"_convert_": "all", **node}, **kwargs)
     except InstantiationException as error:
         cause = error.__cause__ or error
         if isinstance(cause, UserError):
