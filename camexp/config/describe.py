@@ -151,18 +151,45 @@ def _options_in(annotation: Any) -> type[BaseModel] | None:
     return next((one for one in parts if isinstance(one, type) and issubclass(one, BaseModel)), None)
 
 
-def help_table(options: type[BaseModel], prefix: str = "") -> str:
-    """All options with their defaults, meanings and ranges, a line or more each."""
-    lines: list[str] = []
+class OptionRow(NamedTuple):
+    """One option, in words.
+
+    Attributes:
+        name: as on the command line, with its section.
+        default: as YAML; empty where it must be given.
+        meaning: its help.
+        range: what it may be; empty where the type says nothing of interest.
+    """
+
+    name: str
+    default: str
+    meaning: str
+    range: str
+
+
+def option_rows(options: type[BaseModel], prefix: str = "") -> Iterator[OptionRow]:
+    """All options of a script, those of its groups and sections too.
+
+    >>> from camexp.config import TrainOptions
+    >>> next(row for row in option_rows(TrainOptions) if row.name == "model.head.dropout")
+    OptionRow(name='model.head.dropout', default='0.5', meaning='of the pooled activations', range='0 to 0.99')
+    """
     for field in fields_of(options):
         name = f"{prefix}{field.key}"
         if field.options is not None:
-            lines.append(help_table(field.options, f"{name}."))
-        if field.options is not None or field.is_group:
-            continue
-        start = f"  {name}={'' if field.info.is_required() else _yaml(field.info.default)}"
-        lines += _wrapped(start, _help(field), HELP_COLUMN, "")
-    return "\n".join(filter(None, lines))
+            yield from option_rows(field.options, f"{name}.")
+        elif not field.is_group:
+            default = "" if field.info.is_required() else _yaml(field.info.default)
+            yield OptionRow(name, default, field.info.description or "", span(field))
+
+
+def help_table(options: type[BaseModel]) -> str:
+    """All options with their defaults, meanings and ranges, a line or more each."""
+    lines: list[str] = []
+    for row in option_rows(options):
+        text = " ".join(filter(None, [row.meaning, f"({row.range})" if row.range else ""]))
+        lines += _wrapped(f"  {row.name}={row.default}", text, HELP_COLUMN, "")
+    return "\n".join(lines)
 
 
 def yaml_lines(options: type[BaseModel], indent: int = 0) -> list[str]:
