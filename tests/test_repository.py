@@ -63,6 +63,12 @@ def test_ci_runs_on_every_python_that_is_promised():
     assert uses_python(JOBS["test"]) == "${{ matrix.python }}" and {"ubuntu-latest", "macos-latest"} <= {*matrix["os"]}
 
 
+def test_one_job_of_ci_has_the_builds_that_the_fake_gpu_needs():
+    [extra] = JOBS["test"]["strategy"]["matrix"]["include"]
+    assert (extra["os"], extra["torch"]) == ("ubuntu-latest", "cuda")
+    assert "matrix.torch == 'cpu'" in JOBS["test"]["env"]["PIP_EXTRA_INDEX_URL"]
+
+
 def test_ci_runs_what_everybody_runs():
     assert steps(JOBS["test"]) == steps(JOBS["oldest"]) == [".ci/run"]
     assert (ROOT / ".ci" / "run").stat().st_mode & 0o111
