@@ -58,7 +58,8 @@ class TorchCAM:
         # without a layer that trains before it, what is hooked would have no gradient; with one, none is needed below
         images.requires_grad_(layers != [HEAD] or not hasattr(model.head, "conv_cam"))
         # float32 throughout: gradients of half precision would need scaling
-        with _own_gradients(model), torch.enable_grad(), getattr(methods, TORCHCAM[self.name])(model, layers) as extractor:
+        method = getattr(methods, TORCHCAM[self.name])
+        with _own_gradients(model), torch.enable_grad(), method(model, layers) as extractor:
             logits = model(images)
             chosen = model.resolve_labels(labels, logits.detach().float())
             maps = []
@@ -72,7 +73,7 @@ class TorchCAM:
 
 @contextmanager
 def _own_gradients(model: torch.nn.Module) -> Iterator[None]:
-    """What the parameters' gradients were, they are again afterwards: torch-cam 0.4, the last for Python 3.10, adds its own."""
+    """Gradients are afterwards what they were before: torch-cam 0.4, the last for Python 3.10, adds its own."""
     before = [(parameter, parameter.grad) for parameter in model.parameters()]
     try:
         yield
