@@ -1,23 +1,9 @@
-"""Measure a CAM network's maps: ``python evaluate.py --help``."""
+"""Measure a CAM network's maps: ``python evaluate.py --help``.
 
-import hydra
-from omegaconf import DictConfig
+The same as ``camexp evaluate``; the recipe is camexp/commands/evaluate.py.
+"""
 
-from camexp import cli
-
-
-@hydra.main(version_base="1.3", config_path="conf", config_name="evaluate")
-def main(config: DictConfig) -> None:
-    with cli.heavy_imports():  # torch takes seconds: --help and --cfg must not wait for it
-        from camexp import evaluation
-
-    options = evaluation.read_options(config)
-    model, trained = evaluation.load_model(options)
-    images = evaluation.find_images(options, model, trained)
-    truth = evaluation.find_truth(options, images)
-    outcome = evaluation.evaluate(model, images, truth, options)
-    evaluation.report(outcome, options)
-
+from camexp.commands.evaluate import main
 
 if __name__ == "__main__":
-    cli.run(main)
+    main()

@@ -1,15 +1,10 @@
-"""camexp: class activation mapping experiments.
-
->>> import camexp
->>> camexp.__version__
-'0.3.0'
-"""
+"""camexp: class activation mapping experiments."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.3.0"
+__version__ = "0.4.0.dev0"  # the one place; packaging reads it here
 __all__ = ["CAMClassifier", "CAMResult", "UserError", "load"]
 
 if TYPE_CHECKING:

@@ -46,7 +46,8 @@ def composed(name, *overrides):
 
 def test_the_groups_are_all_tested():
     assert {choice.split("=")[0] for choice in CHOICES} == {path.name for path in CONF.iterdir() if path.is_dir()} - {
-        "hydra"
+        "hydra",
+        "__pycache__",
     }
     assert len(CHOICES) > 25
 
@@ -160,6 +161,12 @@ def test_evaluate_takes_every_data_set(dataset):
 
 def test_the_composed_config_is_yaml(tmp_path):
     assert OmegaConf.create(composed("predict").to_dict())
+
+
+def test_what_is_built_gets_plain_lists():
+    """Checkpoints hold what an optimizer was given, and are read without executing code from them."""
+    built = instantiate({"_target_": "types.SimpleNamespace", "betas": [0.5, 0.9], "more": {"of": [1]}}, "optimizer")
+    assert type(built.betas) is list and type(built.more) is dict and type(built.more["of"]) is list
 
 
 def test_what_is_no_group_at_all_is_said():

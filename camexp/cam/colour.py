@@ -16,18 +16,31 @@ def colour_map(name: str = "jet") -> NDArray[np.uint8]:
     """A matplotlib colour map as a table ``(256, 3)`` of RGB bytes.
 
     Raises:
-        UserError: matplotlib knows no such map.
+        UserError: matplotlib knows no such map, or is not installed, without which there is ``jet`` only.
 
     >>> colour_map("jet")[0], colour_map("jet")[255]
     (array([  0,   0, 127], dtype=uint8), array([127,   0,   0], dtype=uint8))
     """
-    import matplotlib
-
+    if name == "jet":
+        return _jet()
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise UserError(f"colormap={name} needs matplotlib: pip install matplotlib, or take colormap=jet") from error
     if name not in matplotlib.colormaps:
         raise UserError(
             f"colormap={name} is not a matplotlib colour map: {nearest(name, sorted(matplotlib.colormaps))}"
         )
     return (matplotlib.colormaps[name](np.linspace(0, 1, 256))[:, :3] * 255).astype(np.uint8)
+
+
+def _jet() -> NDArray[np.uint8]:
+    """Matplotlib's ``jet``, from its own corners: the default must not wait for matplotlib, nor need it."""
+    red = [0, 0.35, 0.66, 0.89, 1], [0, 0, 1, 1, 0.5]
+    green = [0, 0.125, 0.375, 0.64, 0.91, 1], [0, 0, 1, 1, 0, 0]
+    blue = [0, 0.11, 0.34, 0.65, 1], [0.5, 1, 1, 0, 0]
+    levels = np.linspace(0, 1, 256)
+    return np.stack([np.interp(levels, *corners) * 255 for corners in (red, green, blue)], axis=1).astype(np.uint8)
 
 
 def colourise(cam: NDArray[np.floating], name: str = "jet") -> NDArray[np.uint8]:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from camexp.cli.errors import error_message, fail
+from camexp.config.own import own_folder, replaced_files
+from camexp.files import display_path
+from camexp.launching.ranks import CHILD
 from camexp.launching.run_folder import prepare_run_folder, prepare_sweep_folder, release
 from camexp.launching.sweep import report
+
+log = logging.getLogger(__name__)
 
 
 class RunFolder(Callback):
@@ -29,6 +36,16 @@ class RunFolder(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         _or_exit(prepare_sweep_folder, config, self.option)
+
+    def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
+        if (own := own_folder()) is not None:
+            files = replaced_files()
+            instead = f", and {', '.join(files)} in place of camexp's" if files else ""
+            started = CHILD in os.environ or str(OmegaConf.select(config, "hydra.job.num") or 0) != "0"
+            log.log(
+                logging.DEBUG if started else logging.INFO,
+                f"configs: own ones in {display_path(own)} come first{instead}",
+            )
 
     def on_run_end(self, config: DictConfig, **kwargs: Any) -> None:
         release(Path(str(config.hydra.run.dir)))

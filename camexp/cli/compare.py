@@ -1,4 +1,4 @@
-"""``python -m camexp.compare outputs/sweeps/DATE/TIME``: runs side by side."""
+"""``camexp compare outputs/sweeps/DATE/TIME``: runs side by side."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from camexp.reporting.comparison import find_jobs, write_comparison
 def main(arguments: Sequence[str]) -> int:
     """The command line: one folder."""
     if len(arguments) != 1 or arguments[0] in ("-h", "--help"):
-        print("usage: python -m camexp.compare DIR      DIR: of a sweep, or of runs")
+        print("usage: camexp compare DIR      DIR: of a sweep, or of runs")
         return 0 if arguments and arguments[0] in ("-h", "--help") else 1
     folder = Path(arguments[0]).expanduser()
     try:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
+from camexp.config.own import PACKAGED, blame, own_folder
 from camexp.errors import Interrupted, UserError, nearest
+from camexp.launching import program
 from camexp.reporting.console import ConsoleHandler
 
 log = logging.getLogger(__name__)
@@ -56,37 +57,37 @@ def error_message(error: BaseException) -> str:
         if isinstance(cause, UserError):
             return error_message(cause)
         if match := re.search(r"Could not override '([^']+)'", text):
-            return f"{match[1]} is not an option: {nearest(match[1], known_options())}"
+            return f"{match[1]} is not an option: {nearest(match[1], known_options())}{blame()}"
         if match := re.search(
             r"Could not find '(.+)/([^/']*)' Available options in '.*': (.*) Config search path", text
         ):
             extra = match[2].split("_")[0]
             if match[1] == "hydra/launcher" and extra in ("joblib", "submitit", "ray"):
                 return f"the launcher {match[2]} is not installed: pip install 'camexp[{extra}]'"
-            return f"{match[1]}={match[2]} is not a choice: {nearest(match[2], match[3].split())}"
+            return f"{match[1]}={match[2]} is not a choice: {nearest(match[2], match[3].split())}{blame()}"
         if type(error).__name__ == "OverrideParseException":
             given = getattr(error, "override", "an option")
             return (
                 f"{given} cannot be read as OPTION=VALUE ({text.split(' See ')[0]}): quote the value, as OPTION=\"'…'\""
             )
-        return text
+        return text + blame()
     return f"{type(error).__name__}: {text or 'no reason given'} (debug=true shows where)"
 
 
 def known_options() -> list[str]:
     """The keys of the configuration that the running script composes from the groups chosen, and no other overrides."""
-    from hydra import compose, initialize_config_dir
+    from hydra import compose, initialize_config_module
     from hydra.core.global_hydra import GlobalHydra
     from omegaconf import DictConfig
 
-    script = Path(sys.argv[0]).resolve()
-    conf = script.parent / "conf"
-    chosen = [one for one in sys.argv[1:] if (conf / one.partition("=")[0].lstrip("+")).is_dir() and "=" in one]
-    chosen = [one for one in chosen if "," not in one or "[" in one]  # not those of a sweep
+    folders = [folder for folder in (own_folder(), PACKAGED) if folder is not None]
+    given = [one.partition("=") for one in sys.argv[1:] if "=" in one]
+    groups = [one for one in given if any((folder / one[0].lstrip("+")).is_dir() for folder in folders)]
+    chosen = ["".join(one) for one in groups if "," not in one[2] or "[" in one[2]]  # not those of a sweep
     GlobalHydra.instance().clear()
     try:
-        with initialize_config_dir(str(conf), version_base="1.3"):
-            config = compose(script.stem, chosen)
+        with initialize_config_module("camexp.conf", version_base="1.3"):
+            config = compose(program.current().command, chosen)
     except Exception:  # no help can be given; the sentence stands without it
         return []
 

@@ -1,4 +1,4 @@
-"""See and clear the stored features: ``python -m camexp.features`` and ``python -m camexp.features clear``."""
+"""See and clear the stored features: ``camexp features`` and ``camexp features clear``."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from camexp.features.cache import DEFAULT_FOLDER
 from camexp.features.store import ABOUT, FeatureStore, stores
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """List the stores, or remove those named; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m camexp.features", description=__doc__)
+    parser = argparse.ArgumentParser(prog="camexp features", description=__doc__)
     parser.add_argument("command", nargs="?", choices=("list", "clear"), default="list")
     parser.add_argument("keys", nargs="*", help="the stores to clear, as listed; default: all that no run is using")
     parser.add_argument("--folder", type=Path, default=DEFAULT_FOLDER, help="default: %(default)s")
@@ -26,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
         return _list(found, asked.folder)
     by_key = {store.folder.name: store for store in found}
     if unknown := [name for name in asked.keys if name not in by_key]:
-        print(f"error: {unknown[0]} is no store in {asked.folder}: see python -m camexp.features", file=sys.stderr)
+        print(f"error: {unknown[0]} is no store in {asked.folder}: see camexp features", file=sys.stderr)
         return 1
     code = 0
     for store in [by_key[name] for name in asked.keys] or found:
@@ -50,7 +51,7 @@ def _list(found: list[FeatureStore], folder: Path) -> int:
         total += size
         used = time.strftime("%Y-%m-%d %H:%M", time.localtime(store.last_used()))
         print(f"{store.folder.name:20}  {count:8}  {size / 1e6:10.1f}  {used}  {_describe(store)}")
-    print(f"{total / 1e9:.2f} GB in {folder}; clear with: python -m camexp.features clear [STORE …]")
+    print(f"{total / 1e9:.2f} GB in {folder}; clear with: camexp features clear [STORE …]")
     return 0
 
 

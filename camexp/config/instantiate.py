@@ -8,6 +8,7 @@ from typing import Any
 import hydra.utils
 from hydra.errors import InstantiationException
 
+from camexp.config.own import blame
 from camexp.errors import UserError
 
 
@@ -23,13 +24,33 @@ def instantiate(node: Mapping[str, Any], option: str, **kwargs: Any) -> Any:
         UserError: a part that cannot be imported or built.
     """
     try:
-        return hydra.utils.instantiate(dict(node), **kwargs)
+        # plain lists: torch 2.6 leaves an optimizer's betas as they came, and no checkpoint may hold another class
+        return hydra.utils.instantiate({"_convert_": "all", **node}, **kwargs)
     except InstantiationException as error:
         cause = error.__cause__ or error
         if isinstance(cause, UserError):
             raise cause from error
         if isinstance(cause, ImportError) or "No module named" in str(error):
-            extra = option.partition("=")[2] or option
-            raise UserError(f"{option} needs a package that is not installed: pip install 'camexp[{extra}]'") from error
+            raise UserError(_not_found(str(node.get("_target_")), option, " ".join(str(cause).split()))) from error
         why = " ".join(str(cause).split())
-        raise UserError(f"{option} could not be built: {type(cause).__name__}: {why}") from error
+        raise UserError(f"{option} could not be built: {type(cause).__name__}: {why}{blame()}") from error
+
+
+def _not_found(target: str, option: str, why: str) -> str:
+    """What is imported by name is a library that an extra brings, or the user's own module."""
+    extra = option.partition("=")[2] or option
+    if extra in _extras():
+        return f"{option} needs a package that is not installed: pip install 'camexp[{extra}]'"
+    return (
+        f"{option}: its _target_={target} cannot be imported ({why}): expected MODULE.NAME of an installed package, "
+        f"or of a file in the folder where the command is started{blame()}"
+    )
+
+
+def _extras() -> list[str]:
+    from importlib.metadata import PackageNotFoundError, metadata
+
+    try:
+        return metadata("camexp").get_all("Provides-Extra") or []
+    except PackageNotFoundError:
+        return []

@@ -4,6 +4,7 @@ from camexp.data.build import build_images
 from camexp.data.caltech import find_caltech101, find_caltech256
 from camexp.data.imagefolder import find_imagefolder
 from camexp.data.imageset import ImageSet
+from camexp.data.plugins import find_plugin
 from camexp.data.shapes import find_shapes
 from camexp.data.splits import Split, class_table, split_images
 from camexp.images import UnreadableImage, read_image
@@ -17,6 +18,7 @@ __all__ = [
     "find_caltech101",
     "find_caltech256",
     "find_imagefolder",
+    "find_plugin",
     "find_shapes",
     "read_image",
     "split_images",

@@ -83,7 +83,7 @@ def derive_seed(*key: int) -> int:
     >>> derive_seed(0, 1) == derive_seed(0, 1), derive_seed(0, 1) == derive_seed(1, 0)
     (True, False)
     """
-    return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1)  # torch takes 63 bits
+    return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0]) >> 1  # torch takes 63 bits
 
 
 @contextmanager

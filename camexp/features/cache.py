@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from camexp.config import FeatureOptions
@@ -18,7 +17,7 @@ from camexp.errors import UserError
 from camexp.features.fingerprint import describe_trunk, fingerprint
 from camexp.features.store import FeatureStore, evict
 from camexp.files import display_path
-from camexp.models.classifier import CAMClassifier, micro_batch_size
+from camexp.models.classifier import CAMClassifier
 
 log = logging.getLogger(__name__)
 
@@ -91,14 +90,8 @@ class FeatureCache:
 
     def _compute(self, batch: Batch, classifier: CAMClassifier) -> Tensor:
         """The trunk's output of the M images that are not stored, ``(M, D, h, w)``."""
-        images = batch.images
-        if classifier.device.type != "cpu":
-            return classifier.trunk_features(images)
-        # Always so many together, whatever is stored: a convolution of another batch size may round otherwise, and a
-        # run that was interrupted while a batch was being stored is to resume with the same numbers.
-        micro_batch = min(micro_batch_size(images), len(batch.labels))
-        filled = F.pad(images, (0, 0, 0, 0, 0, 0, 0, -len(images) % micro_batch))
-        return classifier.trunk_features(filled, micro_batch)[: len(images)]
+        # Whatever is stored, the same numbers: with them resumes what was interrupted while a batch was being stored.
+        return classifier.trunk_features(batch.images, of=len(batch.labels))
 
     def _merge(self, batch: Batch, rounded: Tensor) -> Tensor:
         """What was read and what was computed ``(M, h, w, D)``, in the batch's order."""

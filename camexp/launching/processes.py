@@ -18,10 +18,10 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import BinaryIO
 
 from camexp.errors import UserError
+from camexp.launching import program
 from camexp.launching.ranks import CHILD
 
 GRACE = 10.0  # seconds for the others to end by themselves once one has failed
@@ -190,7 +190,7 @@ def same_command(*arguments: str, without: str = "") -> list[str]:
         without: arguments that match this pattern are left out.
     """
     kept = [one for one in sys.argv[1:] if not (without and re.match(without, one))]
-    return [sys.executable, str(Path(sys.argv[0]).resolve()), *kept, *arguments]
+    return [*program.current().start(), *kept, *arguments]
 
 
 def end_with_parent() -> None:

@@ -16,6 +16,7 @@ from typing import Any
 from camexp.devices import available_cores
 from camexp.errors import Interrupted, UserError
 from camexp.files import atomic_write, display_path, write_json
+from camexp.launching import program
 from camexp.launching.ddp import best_accuracy
 from camexp.launching.gpus import reserve_gpu
 from camexp.launching.overrides import quoted
@@ -25,8 +26,6 @@ from camexp.reporting.comparison import find_jobs, write_comparison
 from camexp.run_files import DONE, FAILURE, SUMMARY
 
 log = logging.getLogger(__name__)
-
-SCRIPT = "CAMEXP_SCRIPT"  # in the environment: the script that sweeps, which a launcher's worker cannot know otherwise
 
 
 def register_plugins() -> None:
@@ -70,10 +69,8 @@ def run_job() -> float:
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)
     (folder / FAILURE).unlink(missing_ok=True)
-    conf = next(Path(source.path) for source in hydra.runtime.config_sources if source.provider == "main")
     overrides = [one for one in hydra.overrides.task if not one.startswith("resume=")]
-    script = os.environ.get(SCRIPT, str(conf.with_name("train.py")))
-    command = [sys.executable, script, *_config_flags(hydra), *overrides]
+    command = [*program.current().start(), *_config_flags(hydra), *overrides]
     side_by_side = "BasicLauncher" not in hydra.launcher._target_
     if _done(folder, overrides):
         log.info(f"job {hydra.job.num} is finished already")

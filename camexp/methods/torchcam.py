@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -57,7 +58,7 @@ class TorchCAM:
         # without a layer that trains before it, what is hooked would have no gradient; with one, none is needed below
         images.requires_grad_(layers != [HEAD] or not hasattr(model.head, "conv_cam"))
         # float32 throughout: gradients of half precision would need scaling
-        with torch.enable_grad(), getattr(methods, TORCHCAM[self.name])(model, layers) as extractor:
+        with _own_gradients(model), torch.enable_grad(), getattr(methods, TORCHCAM[self.name])(model, layers) as extractor:
             logits = model(images)
             chosen = model.resolve_labels(labels, logits.detach().float())
             maps = []
@@ -67,6 +68,17 @@ class TorchCAM:
                 size = max((cam.shape[-2:] for cam in cams), key=lambda size: size[0] * size[1])
                 maps.append(torch.stack([upsample(cam[:, None].float(), tuple(size))[:, 0] for cam in cams]).mean(0))
         return CAMResult(logits.detach().float(), torch.stack(maps, 1).detach(), chosen)
+
+
+@contextmanager
+def _own_gradients(model: torch.nn.Module) -> Iterator[None]:
+    """What the parameters' gradients were, they are again afterwards: torch-cam 0.4, the last for Python 3.10, adds its own."""
+    before = [(parameter, parameter.grad) for parameter in model.parameters()]
+    try:
+        yield
+    finally:
+        for parameter, gradient in before:
+            parameter.grad = gradient
 
 
 METHODS |= dict.fromkeys(TORCHCAM, TorchCAM)

@@ -7,7 +7,7 @@ from camexp.models.classifier import CAMClassifier, CAMResult
 from camexp.models.head import CAMHead
 from camexp.models.preprocessing import Preprocessing
 from camexp.models.pretrained import pretrained
-from camexp.models.trunks import TRUNKS, build_trunk
+from camexp.models.trunks import TRUNKS, Trunk, build_trunk
 from camexp.models.weights import load_weights
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "CAMHead",
     "CAMResult",
     "Preprocessing",
+    "Trunk",
     "build_classifier",
     "build_trunk",
     "checkpoint_metadata",

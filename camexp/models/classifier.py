@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
@@ -18,6 +20,7 @@ from camexp.labels import LabelLike, resolve_label
 from camexp.models.compiling import compile_trunk
 from camexp.models.head import build_head
 from camexp.models.preprocessing import Preprocessing
+from camexp.models.threads import map_in_threads
 from camexp.models.trunks import build_trunk, freeze
 from camexp.precision import autocast, parameter_dtype, resolve_precision
 
@@ -53,13 +56,13 @@ class CAMResult:
 MICRO_BATCH_PIXELS = 224 * 224
 
 
-def micro_batch_size(images: Tensor) -> int:
-    """How many of these images ``(B, 3, H, W)`` a CPU takes together.
+def micro_batch_size(batch_size: int, height: int, width: int, threads: int = 1) -> int:
+    """How many of a batch's images a CPU's thread takes together, so that all threads have something to do.
 
-    >>> micro_batch_size(torch.empty(8, 3, 224, 224)), micro_batch_size(torch.empty(8, 3, 64, 64))
-    (1, 12)
+    >>> micro_batch_size(32, 224, 224), micro_batch_size(32, 64, 64), micro_batch_size(32, 64, 64, threads=8)
+    (1, 12, 4)
     """
-    return max(1, MICRO_BATCH_PIXELS // (images.shape[-2] * images.shape[-1]))
+    return max(1, min(MICRO_BATCH_PIXELS // (height * width), math.ceil(batch_size / threads)))
 
 
 class CAMClassifier(nn.Module):
@@ -99,6 +102,7 @@ class CAMClassifier(nn.Module):
         self.head = build_head(self.trunk.out_channels, len(self.classes), **self.architecture["head"])
         self.frozen_layers: list[str] = []
         self.precision = "32-true"
+        self._compiled = False
 
     @property
     def device(self) -> torch.device:
@@ -137,6 +141,7 @@ class CAMClassifier(nn.Module):
         self.to(dtype=parameter_dtype(self.precision), memory_format=torch.channels_last)  # type: ignore[call-overload]
         if compile:
             compile_trunk(self.trunk, device)
+            self._compiled = True  # it has its own ways with threads
 
     def train(self, mode: bool = True) -> CAMClassifier:
         super().train(mode)
@@ -145,20 +150,30 @@ class CAMClassifier(nn.Module):
                 module.eval()
         return self
 
-    def trunk_features(self, images: Tensor, micro_batch: int | None = None) -> Tensor:
+    def trunk_features(self, images: Tensor, of: int | None = None) -> Tensor:
         """The trunk's output ``(B, D, h, w)``, at the chosen precision; ``images`` may lie on another device.
 
         Args:
             images: ``(B, 3, H, W)``, preprocessed.
-            micro_batch: images that go through a frozen trunk on a CPU together; by default what the CPU's caches hold.
+            of: the size of the batch that these images are a part of. A convolution of another batch size, or in
+                another number of threads, may round otherwise: with this, an image's features do not depend on how many
+                others of its batch are given.
         """
         images = images.to(self.device, self.dtype)
         trains = self.training and not self.trunk_is_frozen  # a batch norm needs the batch as a whole
-        whole = images.device.type != "cpu" or trains or not len(images)
-        parts = (images,) if whole else images.split(micro_batch or micro_batch_size(images))
         with autocast(self.precision, self.device):
-            features = [self.trunk(few) for few in parts]
-        return features[0] if whole else torch.cat(features)
+            if images.device.type != "cpu" or trains or not len(images):
+                return self.trunk(images)
+            threads = 1 if self._compiled else torch.get_num_threads()
+            count, (height, width) = len(images), images.shape[-2:]
+            few = micro_batch_size(of or count, height, width, threads)
+            if of is not None:
+                images = F.pad(images, (0, 0, 0, 0, 0, 0, 0, -count % few))
+            parts = images.split(few)
+            # fewer images than threads are done sooner one after the other, by all threads together
+            in_turn = threads == 1 or (of is None and count < threads)
+            features = [self.trunk(part) for part in parts] if in_turn else map_in_threads(self.trunk, parts)
+            return torch.cat(features)[:count]
 
     def head_activations(self, features: Tensor) -> Tensor:
         """The activations that the maps weigh, ``(B, D', h, w)``, of the trunk's output, at the chosen precision."""

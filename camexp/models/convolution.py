@@ -14,24 +14,25 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-CHUNK = 8  # images whose neighbourhoods are laid out at once: nine times their features
-
 
 def convolve(layer: nn.Conv2d, features: Tensor) -> Tensor:
     """``layer(features)`` for a 3×3 convolution with padding 1, ``(B, D, h, w)`` to ``(B, K, h, w)``.
 
-    Where the features need no gradient and all is float32 on the CPU, the weights' gradient is a matrix product;
-    anywhere else this is the layer itself.
+    Where the features need no gradient on a CPU, the weights' gradient is nine matrix products, in bfloat16 if autocast
+    says so; anywhere else this is the layer itself.
 
     >>> layer, features = nn.Conv2d(4, 6, 3, padding=1), torch.rand(2, 4, 5, 5)
     >>> torch.equal(convolve(layer, features), layer(features))
     True
     """
-    fixed = torch.is_grad_enabled() and layer.weight.requires_grad and not features.requires_grad
-    float32 = features.dtype == layer.weight.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
-    if fixed and float32 and features.device.type == "cpu":
-        return _OfFixedFeatures.apply(features, layer.weight, layer.bias)
-    return layer(features)
+    weight, bias = layer.weight, layer.bias
+    fixed = torch.is_grad_enabled() and weight.requires_grad and not features.requires_grad
+    if not fixed or features.device.type != "cpu":
+        return layer(features)
+    if torch.is_autocast_enabled("cpu"):
+        dtype = torch.get_autocast_dtype("cpu")
+        features, weight, bias = features.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
+    return _OfFixedFeatures.apply(features, weight, bias)
 
 
 class _OfFixedFeatures(torch.autograd.Function):
@@ -44,21 +45,14 @@ class _OfFixedFeatures(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, Tensor]:  # type: ignore[override]
         (features,) = ctx.saved_tensors
+        _, depth, height, width = features.shape
         channels = gradient.shape[1]
-        weights = features.new_zeros(channels, 9 * features.shape[1])
-        for some, above in zip(features.split(CHUNK), gradient.split(CHUNK), strict=True):
-            rows = above.permute(0, 2, 3, 1).reshape(-1, channels)
-            weights.addmm_(rows.T, im2col(some))
-        return None, weights.view(channels, 3, 3, -1).permute(0, 3, 1, 2), gradient.sum((0, 2, 3))
-
-
-def im2col(features: Tensor) -> Tensor:
-    """What a 3×3 convolution sees of ``(B, D, h, w)`` at each place: ``(B·h·w, 9·D)``, zeros beyond the border.
-
-    >>> im2col(torch.ones(1, 1, 2, 2)).sum(1)
-    tensor([4., 4., 4., 4.])
-    """
-    height, width = features.shape[2:]
-    padded = F.pad(features.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1))
-    seen = [padded[:, y : y + height, x : x + width] for y in range(3) for x in range(3)]
-    return torch.cat(seen, dim=3).reshape(-1, 9 * features.shape[1])
+        rows = gradient.permute(0, 2, 3, 1).reshape(-1, channels).T.contiguous()
+        padded = F.pad(features.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1))
+        weights = features.new_empty(3, 3, channels, depth)
+        with torch.autocast("cpu", enabled=False):  # in the features' dtype, wherever backward is called
+            for y in range(3):
+                for x in range(3):
+                    seen = padded[:, y : y + height, x : x + width].reshape(-1, depth)
+                    torch.mm(rows, seen, out=weights[y, x])
+        return None, weights.permute(2, 3, 0, 1), gradient.sum((0, 2, 3))

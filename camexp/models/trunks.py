@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
+from camexp import plugins
 from camexp.discovery import import_modules
-from camexp.errors import UserError, nearest
+from camexp.errors import UserError, nearest, reason
 
 
 class Trunk(nn.Module):
@@ -133,11 +134,28 @@ def build_trunk(name: str, width: float = 1.0, output_stride: int | None = None)
         return LIBRARIES[library](inner, output_stride)
     if output_stride is not None:
         raise UserError(f"model.output_stride={output_stride}: {name} has 16 and no other, take null")
-    if name not in TRUNKS:
-        raise UserError(f"model.trunk={name} is not a known trunk: {nearest(str(name), TRUNKS)}")
+    if name not in TRUNKS and name not in (brought := plugins.plugin_names(plugins.TRUNKS)):
+        raise UserError(f"model.trunk={name} is not a known trunk: {nearest(str(name), [*TRUNKS, *brought])}")
     if not 0 < width <= 8:
         raise UserError(f"model.width={width} is out of range: expected more than 0 and at most 8 (1: as published)")
-    return TRUNKS[name](name, width)
+    return TRUNKS[name](name, width) if name in TRUNKS else _plugin_trunk(name, width)
+
+
+def _plugin_trunk(name: str, width: float) -> Trunk:
+    """A trunk of another package, whose entry point in ``camexp.trunks`` is a function as those in ``TRUNKS`` are."""
+    build = plugins.load_plugin(plugins.TRUNKS, name)
+    try:
+        trunk = build(name, width)
+    except UserError:
+        raise
+    except Exception as error:  # a package of someone else's may fail in any way
+        what = f"{type(error).__name__}: {reason(error)}"
+        raise UserError(
+            f"model.trunk={name}: its package could not build it from ({name!r}, {width}): {what}"
+        ) from error
+    if not isinstance(trunk, Trunk):
+        raise UserError(f"model.trunk={name}: its package gives {type(trunk).__name__}, not a camexp.models.Trunk")
+    return trunk
 
 
 def freeze(trunk: Trunk, what: str) -> list[str]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -16,10 +18,17 @@ INK, PAPER, GAP = (25, 25, 30), (255, 255, 255), 8
 
 @lru_cache
 def font(size: int) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans, which matplotlib brings: it has the letters of most alphabets."""
-    import matplotlib
+    """DejaVu Sans, which matplotlib brings: it has the letters of most alphabets. Without it Pillow's own, of Latin
+    letters."""
+    spec = find_spec("matplotlib")  # not imported: a file of it is wanted
+    if spec is None or spec.origin is None:
+        return cast(ImageFont.FreeTypeFont, ImageFont.load_default(size))
+    path = Path(spec.origin).with_name("mpl-data") / "fonts" / "ttf" / "DejaVuSans.ttf"
+    if not path.is_file():  # where a distribution keeps it elsewhere
+        import matplotlib
 
-    return ImageFont.truetype(str(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")), size)
+        path = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
+    return ImageFont.truetype(str(path), size)
 
 
 def ellipsize(text: str, size: int, width: int) -> str:

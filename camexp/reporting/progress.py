@@ -6,6 +6,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from types import TracebackType
 from typing import Any
 
@@ -54,7 +55,7 @@ class Progress:
 
     def __enter__(self) -> Progress:
         self._start = self._last_line = time.monotonic()
-        if sys.stdout.isatty():
+        if sys.stdout.isatty() and find_spec("rich"):  # a minimal installation has lines instead
             from rich.progress import BarColumn, TextColumn
             from rich.progress import Progress as RichProgress
             from rich.table import Column

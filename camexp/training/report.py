@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,7 +12,8 @@ from lightning_fabric.utilities import move_data_to_device
 
 from camexp.cam.maps import upsample
 from camexp.config import TrainOptions, flat
-from camexp.files import display_path, write_json
+from camexp.files import write_json
+from camexp.launching import program
 from camexp.run_files import SUMMARY
 from camexp.training.checkpoints import Checkpoints
 from camexp.training.datamodule import CAMDataModule
@@ -64,8 +64,7 @@ def report(trainer: pl.Trainer, module: CAMModule, datamodule: CAMDataModule, op
     write_json(Path(options.run_dir) / SUMMARY, summary)
     log_final(trainer, flat(options.to_dict()), {f"final/{key}": value for key, value in final.items()})
     image = datamodule.images.paths[datamodule.split.val[0]]
-    predict = Path(sys.argv[0]).with_name("predict.py")
-    command = next_command(Path(display_path(str(predict))), checkpoints.best, image)
+    command = next_command(program.current().spelled("predict"), checkpoints.best, image)
     log.info(f"\n{summary_table(summary)}\n\nsee where it looks:\n  {command}")
     return best_accuracy
 

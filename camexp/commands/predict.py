@@ -1,0 +1,24 @@
+"""See where a CAM network looks: ``camexp predict --help``."""
+
+from collections.abc import Sequence
+
+import hydra
+from omegaconf import DictConfig
+
+from camexp import cli
+
+
+@hydra.main(version_base="1.3", config_path="pkg://camexp.conf", config_name="predict")
+def recipe(config: DictConfig) -> None:
+    with cli.heavy_imports():  # torch takes seconds: --help and --cfg must not wait for it
+        from camexp import prediction
+
+    options = prediction.read_options(config)
+    paths = prediction.find_inputs(options.input)
+    model = prediction.load_model(options)
+    outcome = prediction.predict(model, paths, options)
+    prediction.report(outcome, options)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    cli.run(recipe, "predict", arguments)
