@@ -52,8 +52,10 @@ def run(main: Callable[[], Any]) -> None:
 
 def _help_table(script: str) -> str:
     """The options of a script for its ``--help``, in which ``${camexp.options:train}`` stands for them."""
-    from camexp.config import EvaluateOptions, Options, PredictOptions, TrainOptions
+    from camexp.config import EvaluateOptions, ExportOptions, Options, PredictOptions, TrainOptions
     from camexp.config.describe import help_table
 
-    options: dict[str, type[Options]] = {"train": TrainOptions, "predict": PredictOptions, "evaluate": EvaluateOptions}
+    options: dict[str, type[Options]] = {
+        "train": TrainOptions, "predict": PredictOptions, "evaluate": EvaluateOptions, "export": ExportOptions,
+    }  # fmt: skip
     return help_table(options[script]).replace("$", "$$")  # in Hydra's template a dollar begins a name

@@ -5,6 +5,7 @@ files that Hydra composes; what is composed is validated against the same classe
 """
 
 from camexp.config.evaluate import EvaluateOptions
+from camexp.config.export import ExportOptions
 from camexp.config.groups import (
     CAMOptions,
     DatasetOptions,
@@ -24,6 +25,7 @@ __all__ = [
     "CAMOptions",
     "DatasetOptions",
     "EvaluateOptions",
+    "ExportOptions",
     "FeatureOptions",
     "HeadOptions",
     "ModelOptions",

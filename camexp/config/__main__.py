@@ -10,6 +10,7 @@ from typing import Any
 from camexp.config import (
     CAMOptions,
     EvaluateOptions,
+    ExportOptions,
     ModelOptions,
     Options,
     PredictOptions,
@@ -25,6 +26,7 @@ WRITTEN: dict[str, type[Options]] = {
     "train.yaml": TrainOptions,
     "predict.yaml": PredictOptions,
     "evaluate.yaml": EvaluateOptions,
+    "export.yaml": ExportOptions,
     "cam/cam.yaml": CAMOptions,
     "model/vgg19.yaml": ModelOptions,
     "split/stratified.yaml": SplitOptions,

@@ -40,16 +40,19 @@ class CAMGraph(nn.Module):
         super().__init__()
         classes = len(classifier.classes)
         if top is not None and top > classes:
-            raise UserError(f"maps=top{top} asks for more maps than there are classes: take all, or at most top{classes}")
+            raise UserError(
+                f"maps=top{top} asks for more maps than there are classes: take all, or at most top{classes}"
+            )
         self.features = classifier.trunk.features  # less the trunk's own check of the size, which no graph can hold
         self.head = classifier.head
         self.top = top
+        self.takes_normalised = not preprocessing
         self.preprocess = NormalisedResize(classifier) if preprocessing else nn.Identity()
         self.requires_grad_(False).eval()
 
     @property
     def outputs(self) -> list[str]:
-        """Their names: ``logits`` ``(B, C)``, ``maps`` ``(B, K, h, w)``, and of the top classes ``labels`` ``(B, K)``."""
+        """Names: ``logits`` ``(B, C)``, ``maps`` ``(B, K, h, w)``, and of the top classes ``labels`` ``(B, K)``."""
         return ["logits", "maps"] if self.top is None else ["logits", "maps", "labels"]
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:

@@ -20,7 +20,7 @@ class PillowResize(nn.Module):
     Args:
         height, width: of the result.
         columns_first: whether an image that loses more than twice as many rows as columns is made lower before it is
-            made narrower, as Pillow does from version 13 on (its pull request 9549): a level's difference in some pixels.
+            made narrower, as Pillow does from version 13 on (pull request 9549): a level's difference in some pixels.
 
     >>> import numpy as np
     >>> from PIL import Image

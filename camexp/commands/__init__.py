@@ -1,0 +1,1 @@
+"""The commands: each reads like a recipe."""
