@@ -59,7 +59,7 @@ class TorchCAM:
         images.requires_grad_(layers != [HEAD] or not hasattr(model.head, "conv_cam"))
         # float32 throughout: gradients of half precision would need scaling
         method = getattr(methods, TORCHCAM[self.name])
-        with _own_gradients(model), torch.enable_grad(), method(model, layers) as extractor:
+        with _gradients_kept(model), torch.enable_grad(), method(model, layers) as extractor:
             logits = model(images)
             chosen = model.resolve_labels(labels, logits.detach().float())
             maps = []
@@ -72,8 +72,8 @@ class TorchCAM:
 
 
 @contextmanager
-def _own_gradients(model: torch.nn.Module) -> Iterator[None]:
-    """Gradients are afterwards what they were before: torch-cam 0.4, the last for Python 3.10, adds its own."""
+def _gradients_kept(model: torch.nn.Module) -> Iterator[None]:
+    """The parameters' gradients stay what they were: torch-cam 0.4, the last for Python 3.10, leaves its own behind."""
     before = [(parameter, parameter.grad) for parameter in model.parameters()]
     try:
         yield
