@@ -13,7 +13,7 @@ from camexp.launching.overrides import quoted
 VERBATIM = frozenset(
     "ckpt input output label boxes masks heatmaps threshold.from dataset.root dataset.classes dataset.url "  # noqa: SIM905
     "inspect.image inspect.label "
-    "model.weights features.cache hydra.run.dir hydra.sweep.dir".split()
+    "model.weights features.cache calibration images evaluation hydra.run.dir hydra.sweep.dir".split()
 )
 # The others whose value is a path, those of parts that the user brings too: a logger's save_dir, a callback's dirpath.
 _NAMES_PATH = re.compile(

@@ -54,6 +54,9 @@ def run(main: Callable[[], Any], command: str, arguments: Sequence[str] | None =
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         sys.exit(130)
+    except BrokenPipeError:  # `camexp train --help | head`: whoever read has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
     except Interrupted as stop:
         log.info(error_message(stop))
         sys.exit(128 + stop.signum)
@@ -65,8 +68,7 @@ def run(main: Callable[[], Any], command: str, arguments: Sequence[str] | None =
 
 def _help_table(script: str) -> str:
     """The options of a script for its ``--help``, in which ``${camexp.options:train}`` stands for them."""
-    from camexp.config import EvaluateOptions, Options, PredictOptions, TrainOptions
+    from camexp.config import COMMAND_OPTIONS
     from camexp.config.describe import help_table
 
-    options: dict[str, type[Options]] = {"train": TrainOptions, "predict": PredictOptions, "evaluate": EvaluateOptions}
-    return help_table(options[script]).replace("$", "$$")  # in Hydra's template a dollar begins a name
+    return help_table(COMMAND_OPTIONS[script]).replace("$", "$$")  # in Hydra's template a dollar begins a name

@@ -5,6 +5,7 @@ files that Hydra composes; what is composed is validated against the same classe
 """
 
 from camexp.config.evaluate import EvaluateOptions
+from camexp.config.export import ExportOptions
 from camexp.config.groups import (
     CAMOptions,
     DatasetOptions,
@@ -20,10 +21,20 @@ from camexp.config.options import Options, flat
 from camexp.config.predict import PredictOptions
 from camexp.config.train import TrainOptions
 
+# of each command that Hydra composes, by its name, which is that of its YAML file
+COMMAND_OPTIONS: dict[str, type[Options]] = {
+    "train": TrainOptions,
+    "predict": PredictOptions,
+    "evaluate": EvaluateOptions,
+    "export": ExportOptions,
+}
+
 __all__ = [
+    "COMMAND_OPTIONS",
     "CAMOptions",
     "DatasetOptions",
     "EvaluateOptions",
+    "ExportOptions",
     "FeatureOptions",
     "HeadOptions",
     "ModelOptions",

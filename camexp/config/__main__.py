@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from camexp.config import (
+    COMMAND_OPTIONS,
     CAMOptions,
-    EvaluateOptions,
     ModelOptions,
     Options,
-    PredictOptions,
     SplitOptions,
     TrainerOptions,
     TrainOptions,
@@ -22,9 +21,7 @@ from camexp.config.describe import yaml_lines
 
 CONF = Path(__file__).parents[1] / "conf"
 WRITTEN: dict[str, type[Options]] = {
-    "train.yaml": TrainOptions,
-    "predict.yaml": PredictOptions,
-    "evaluate.yaml": EvaluateOptions,
+    **{f"{command}.yaml": options for command, options in COMMAND_OPTIONS.items()},
     "cam/cam.yaml": CAMOptions,
     "model/vgg19.yaml": ModelOptions,
     "split/stratified.yaml": SplitOptions,

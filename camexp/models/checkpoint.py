@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from camexp.errors import UserError, reason
 from camexp.models.classifier import CAMClassifier
+from camexp.models.hub import is_exported, read_exported, read_hub_config
 from camexp.models.preprocessing import Preprocessing
 from camexp.models.pretrained import is_published_name, pretrained
 from camexp.models.trunks import TRUNKS, vgg
@@ -32,9 +34,12 @@ def checkpoint_metadata(classifier: CAMClassifier, config: dict[str, Any]) -> di
 
 
 def read_config(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The configuration of the run that wrote a checkpoint which :func:`load` takes."""
+    """The configuration of the run that wrote a checkpoint which :func:`load` takes; of an export what it kept."""
     if is_published_name(path):
         return {}
+    if is_exported(path):
+        training: dict[str, Any] = read_hub_config(path)["training"]
+        return {key: training[key] for key in ("split", "seed") if key in training}
     config = read_checkpoint(path, mmap=True)[METADATA].get("config")
     return config if isinstance(config, dict) else {}
 
@@ -77,7 +82,8 @@ def load(
     """The network in a checkpoint, in eval mode, with its classes and its preprocessing.
 
     Args:
-        path: a ``.ckpt`` written by ``train.py``, or the name of a published network, as ``timm/resnet50``.
+        path: a ``.ckpt`` written by ``train.py``, the folder (or ``model.safetensors``) that an export wrote, or the
+            name of a published network, as ``timm/resnet50``.
         device: where to put it; default: a GPU if there is one.
         precision, compile: see :meth:`CAMClassifier.optimise_for`.
 
@@ -89,8 +95,27 @@ def load(
         classifier = pretrained(str(path)).eval()
         classifier.optimise_for(device, precision, compile)
         return classifier.to(device)
-    checkpoint = read_checkpoint(path)
-    about = checkpoint[METADATA]
+    if is_exported(path):
+        about, state = read_exported(path)
+    else:
+        checkpoint = read_checkpoint(path)
+        about = checkpoint[METADATA]
+        state = {
+            key.removeprefix(STATE_PREFIX): value
+            for key, value in checkpoint["state_dict"].items()
+            if isinstance(key, str) and key.startswith(STATE_PREFIX)
+        }
+    classifier = _build(about, state, path)
+    classifier.eval().optimise_for(device, precision, compile)
+    return classifier.to(device)
+
+
+def _build(about: dict[str, Any], state: dict[str, Tensor], path: str | os.PathLike[str]) -> CAMClassifier:
+    """The network that a checkpoint describes, with its weights in float32.
+
+    Raises:
+        UserError: they do not fit, or are no numbers.
+    """
     try:
         # Random weights would be thrown away at once. A checkpoint has all tensors of VGG; another network may have
         # some that it computes while it is built.
@@ -102,11 +127,6 @@ def load(
                 **about["architecture"],
             )
         own = classifier.state_dict()
-        state = {
-            key.removeprefix(STATE_PREFIX): value
-            for key, value in checkpoint["state_dict"].items()
-            if key.startswith(STATE_PREFIX)
-        }
         # assigned, not copied: a run in another precision must give float32 here too
         state = {key: value.to(own[key].dtype) if key in own else value for key, value in state.items()}
         classifier.load_state_dict(state, assign=empty)
@@ -121,5 +141,4 @@ def load(
             f"ckpt={path} holds weights that are NaN or infinite ({', '.join(broken[:3])}): its training went wrong; "
             "take an earlier checkpoint of the run"
         )
-    classifier.eval().optimise_for(device, precision, compile)
-    return classifier.to(device)
+    return classifier

@@ -17,11 +17,12 @@ from camexp.images import image_extensions
 LONGEST_NAME = 120  # bytes; NAME__CLASS.png and the temporary name beside it must stay below 255
 
 
-def find_inputs(given: str | Sequence[str]) -> list[Path]:
+def find_inputs(given: str | Sequence[str], option: str = "input") -> list[Path]:
     """The image files that ``input=`` names, each once, in its order; folders and globs sorted.
 
     Args:
         given: a file, a folder (searched with all below it), a glob, or a list of these.
+        option: what the user calls it, for the error's sentence.
 
     Raises:
         UserError: something that does not exist, or no image at all.
@@ -29,12 +30,14 @@ def find_inputs(given: str | Sequence[str]) -> list[Path]:
     found: list[Path] = []
     for one in given if isinstance(given, list) else [given]:
         if one is None or not str(one):
-            raise UserError("input= is empty: give an image, a folder of images, a glob, or a list")
+            raise UserError(f"{option}= is empty: give an image, a folder of images, a glob, or a list")
         path = Path(str(one)).expanduser()
         if path.is_dir():
             inside = [file for file in walk(path) if file.suffix.lower() in image_extensions()]
             if not inside:
-                raise UserError(f"input={one} is a folder without images: give an image, a folder of images or a glob")
+                raise UserError(
+                    f"{option}={one} is a folder without images: give an image, a folder of images or a glob"
+                )
             found += inside
         elif path.is_file():
             found.append(path)
@@ -42,12 +45,12 @@ def find_inputs(given: str | Sequence[str]) -> list[Path]:
             matches = [Path(match) for match in sorted(glob.glob(str(path), recursive=True))]
             matches = [match for match in matches if match.is_file()]
             if not matches:
-                raise UserError(f"input={one} matches no file: is the pattern right, and quoted in the shell?")
+                raise UserError(f"{option}={one} matches no file: is the pattern right, and quoted in the shell?")
             found += matches
         else:
-            raise UserError(f"input={one} does not exist: give an image, a folder of images, a glob, or a list")
+            raise UserError(f"{option}={one} does not exist: give an image, a folder of images, a glob, or a list")
     if not found:
-        raise UserError("input=[] names no image: give an image, a folder of images, a glob, or a list")
+        raise UserError(f"{option}=[] names no image: give an image, a folder of images, a glob, or a list")
     return list(dict.fromkeys(found))
 
 

@@ -13,11 +13,10 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from camexp.config import EvaluateOptions, Options, PredictOptions, TrainOptions
+from camexp.config import COMMAND_OPTIONS
 from camexp.config.describe import option_rows
 
 CONF = Path(__file__).parents[2] / "camexp" / "conf"
-COMMANDS: dict[str, type[Options]] = {"train": TrainOptions, "predict": PredictOptions, "evaluate": EvaluateOptions}
 WRITTEN = "# Written by python -m camexp.config"
 
 
@@ -32,7 +31,7 @@ class Key(NamedTuple):
 def option_tables(command: str) -> str:
     """All options of a command, a table a section, as Markdown."""
     lines: list[str] = []
-    rows = option_rows(COMMANDS[command])
+    rows = option_rows(COMMAND_OPTIONS[command])
     for section, group in groupby(rows, key=lambda row: row.name.rpartition(".")[0]):
         lines += [f"## {section or 'General'}", "", "| option | default | range | meaning |", "|---|---|---|---|"]
         lines += [_row(f"`{row.name}`", _code(row.default), row.range, row.meaning) for row in group]

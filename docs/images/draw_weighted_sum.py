@@ -31,7 +31,7 @@ def main(ckpt: str, image: str) -> None:
     chosen = [*order[:2], order[-1]]
     cam = upsample(class_activation_maps(activations, weights, torch.tensor([[label]])), size)[0, 0].numpy()
 
-    figure, axes = plt.subplots(1, 5, figsize=(13, 3), dpi=130, layout="constrained")
+    figure, axes = plt.subplots(1, 5, figsize=(13, 3.2), dpi=130, layout="constrained")
     pixels = np.asarray(photo)
     large = upsample(activations, size)[0]
     top = float(large[chosen].max())
@@ -45,7 +45,7 @@ def main(ckpt: str, image: str) -> None:
         axis.imshow(panel, **({"cmap": "gray", "vmin": 0, "vmax": top} if panel.ndim == 2 else {}))
         axis.set_title(title, fontsize=11)
         axis.axis("off")
-    figure.savefig(Path(__file__).with_name("weighted-sum.jpg"), pil_kwargs={"quality": 85})
+    figure.savefig(Path(__file__).with_name("weighted-sum.jpg"), pil_kwargs={"quality": 85}, bbox_inches="tight")
 
 
 if __name__ == "__main__":

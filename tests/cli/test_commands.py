@@ -13,7 +13,7 @@ from camexp.launching import program
 from tests.conftest import ROOT
 from tests.test_startup import NOT_FOR_HELP, imported
 
-HYDRA = ("train", "predict", "evaluate")
+HYDRA = ("train", "predict", "evaluate", "export")
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -84,3 +84,12 @@ def test_completion_is_installed_for_the_command_that_asks(capsys, monkeypatch, 
     monkeypatch.setenv("COMP_LINE", "camexp-train model=vgg1")
     COMMANDS["train"].load()(["-sc", "query=bash"])
     assert {"model=vgg11", "model=vgg19_bn"} <= set(capsys.readouterr().out.split())
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(tmp_path):
+    command = [sys.executable, "-m", "camexp", "train", "--help"]  # | head, of which nothing is left to read it
+    done = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+    assert done.stdout is not None and done.stderr is not None
+    done.stdout.close()
+    assert (done.stderr.read(), done.wait()) == ("", 141)
+    done.stderr.close()

@@ -21,6 +21,7 @@ SWEEP = "outputs/sweeps/DATE/TIME"  # as the pages call it
 
 def run(command: Command, folder: Path) -> int:
     """Its exit code; it stands in ``folder``, which is the current one."""
+    os.environ.pop(SCRIPT, None)  # of the command before, in this process: a sweep would start that one
     if command.name == "compare":
         return compare.main(list(command.arguments))
     if command.name == "features":
@@ -36,7 +37,6 @@ def run(command: Command, folder: Path) -> int:
 def run_here(script: str, arguments: Sequence[str]) -> int:
     """A script in this process: seconds of imports are spared."""
     before = sys.argv
-    os.environ.pop(SCRIPT, None)
     sys.argv = [str(ROOT / script), *arguments]
     try:
         runpy.run_path(str(ROOT / script), run_name="__main__")

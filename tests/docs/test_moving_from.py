@@ -85,8 +85,8 @@ def test_the_penalty_and_the_initial_weights():
     assert head.linear.bias is None and head.conv_cam.weight.shape == (1024, 512, 3, 3)
     # a normal distribution cut at 2σ has 0.8796 of its standard deviation (Johnson, Kotz and Balakrishnan, 13.10)
     cut = 2 * math.exp(-2) / math.sqrt(2 * math.pi) * 2 / math.erf(math.sqrt(2))
-    assert float(head.conv_cam.weight.std()) == pytest.approx(0.01 * math.sqrt(1 - cut), rel=1e-2)
-    assert float(head.conv_cam.weight.abs().max()) <= 0.02
+    assert head.conv_cam.weight.std().item() == pytest.approx(0.01 * math.sqrt(1 - cut), rel=1e-2)
+    assert head.conv_cam.weight.abs().max().item() <= 0.02
 
 
 @pytest.mark.slow

@@ -134,6 +134,15 @@ def test_ci_runs_the_readmes_two_commands() -> None:
     assert command in (ROOT / ".ci" / "run").read_text().replace("pip install -q", "pip install")
 
 
+def test_the_recipe_that_is_shown_is_the_one_that_runs() -> None:
+    [shown] = [block for block in blocks(ROOT / "docs" / "how-it-works.md") if block.language == "python"]
+    scripts = [path for path in (ROOT / "train.py", ROOT / "camexp" / "commands" / "train.py") if path.is_file()]
+    text = " ".join(path.read_text(encoding="utf-8") for path in scripts)
+    for line in shown.text.splitlines():
+        right = line.partition(" = ")[2] or line
+        assert right.replace("options.transform.input_size", "size") in text, line
+
+
 def test_the_reasons_are_few() -> None:
     marked = [block.place for page in WITH_CODE for block in blocks(page) if block.reason]
     ran = [block.place for page in WITH_CODE for block in blocks(page) if not block.reason and block.language == "bash"]

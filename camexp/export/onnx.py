@@ -1,0 +1,92 @@
+"""A graph as ONNX, with what a program needs to know beside it as metadata."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+from torch.export import ExportedProgram
+
+from camexp.errors import UserError, reason
+from camexp.export.check import Runner
+from camexp.export.graph import INPUT
+from camexp.export.packages import require
+from camexp.export.torch_export import quiet
+
+MODEL = "model.onnx"
+LARGEST = (1 << 31) - 1  # bytes of one file: protobuf's limit
+AXES = {
+    INPUT: ("batch", None, "height", "width"),
+    "logits": ("batch", None),
+    "maps": ("batch", None, "map_height", "map_width"),
+    "labels": ("batch", None),
+}
+
+
+def require_packages() -> None:
+    """
+    Raises:
+        UserError: one of the ``export`` extra is not installed; told before any work.
+    """
+    for name in ("onnx", "onnxscript", "onnxruntime"):
+        require(name, "to=onnx")
+
+
+def write_onnx(program: ExportedProgram, outputs: list[str], folder: Path) -> Path:
+    """``model.onnx``, one file with its weights inside.
+
+    Raises:
+        UserError: an operation that ONNX lacks, or weights beyond 2 GB.
+    """
+    import torch
+
+    onnx = require("onnx", "to=onnx")
+    try:
+        with quiet():
+            exported = torch.onnx.export(
+                program, (), dynamo=True, input_names=[INPUT], output_names=outputs, verbose=False
+            )
+            assert exported is not None
+            model = exported.model_proto
+    except Exception as error:  # the exporter raises dozens of kinds
+        raise UserError(
+            f"to=onnx: this network cannot be written as ONNX ({reason(error)}): take to=torch_export"
+        ) from error
+    for value in (*model.graph.input, *model.graph.output):
+        for axis, name in zip(value.type.tensor_type.shape.dim, AXES[value.name], strict=True):
+            if name is not None:
+                axis.dim_param = name  # else one as (s73 - 1)//32 + 1
+    if model.ByteSize() > LARGEST:
+        raise UserError(
+            "to=onnx: the network is larger than 2 GB, which one file of ONNX cannot hold: take to=torch_export"
+        )
+    path = folder / MODEL
+    onnx.save(model, path)
+    return path
+
+
+def add_metadata(path: Path, metadata: Mapping[str, Any]) -> None:
+    """Into the file's ``metadata_props``: texts as they are, all else as JSON."""
+    onnx = require("onnx", "to=onnx")
+    model = onnx.load(path)
+    texts = {
+        key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        for key, value in metadata.items()
+    }
+    del model.metadata_props[:]
+    onnx.helper.set_model_props(model, texts)
+    onnx.save(model, path)
+
+
+def onnx_runner(path: Path) -> Runner:
+    """The file in onnxruntime, on the CPU."""
+    session = require("onnxruntime", "to=onnx").InferenceSession(path, providers=["CPUExecutionProvider"])
+    names = [one.name for one in session.get_outputs()]
+
+    def run(images: NDArray) -> dict[str, NDArray]:
+        return dict(zip(names, session.run(names, {INPUT: images}), strict=True))
+
+    return run

@@ -1,0 +1,24 @@
+"""The packages of the ``export`` extra, imported when they are needed."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from camexp.errors import UserError
+
+
+def require(name: str, option: str) -> Any:
+    """A module of the extra.
+
+    Raises:
+        UserError: it is not installed.
+
+    >>> require("no_such_package", "to=onnx")
+    Traceback (most recent call last):
+    camexp.errors.UserError: to=onnx needs no_such_package: pip install 'camexp[export]'
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise UserError(f"{option} needs {name.partition('.')[0]}: pip install 'camexp[export]'") from error
