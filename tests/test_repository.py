@@ -87,7 +87,9 @@ def test_the_oldest_set_is_the_lower_bounds():
     assert f">={uses_python(JOBS['oldest'])}" == PROJECT["requires-python"]
     for requirement in requirements("test"):
         [lower] = [one.version for one in requirement.specifier if one.operator in (">=", "==")]
-        chosen = OLDEST[canonicalize_name(requirement.name)]
+        name = canonicalize_name(requirement.name)
+        assert name in OLDEST, f"{name} is missing: docs/compatibility.md says how .ci/oldest.txt is written anew"
+        chosen = OLDEST[name]
         # a bound is 4, the release that it means 4.0.0
         assert chosen.release[: len(Version(lower).release)] == Version(lower).release, requirement
 
