@@ -12,6 +12,7 @@ import yaml
 
 from camexp.export.check import Compared
 from camexp.export.figures import Figures
+from camexp.export.pictures import STRIP
 from camexp.export.samples import SAMPLES
 from camexp.files import atomic_write
 
@@ -63,7 +64,7 @@ def card(facts: Facts) -> str:
         f"An image classifier of {len(classes):,} classes whose class activation maps (Zhou et al., "
         "[CVPR 2016](https://arxiv.org/abs/1512.04150)) show where it looked: "
         f"{_code(architecture['trunk'])}, then {kind}. Written by camexp.",
-        f"![Maps]({_strip_name()})\n\n{facts.strip}" if facts.strip else "No picture of its maps was exported.",
+        f"![Maps]({STRIP})\n\n{facts.strip}" if facts.strip else "No picture of its maps was exported.",
         "## Use\n\n" + SAMPLES[facts.to](facts.graph, size),
         f"## Classes\n\n{_classes(classes)}",
         f"## Training\n\n{_training(facts)}",
@@ -74,12 +75,6 @@ def card(facts: Facts) -> str:
         f"## Licence\n\n{_licence(facts.license)}",
     ]
     return f"---\n{_front_matter(facts)}---\n\n" + "\n\n".join(parts) + "\n"
-
-
-def _strip_name() -> str:
-    from camexp.export.pictures import STRIP
-
-    return STRIP
 
 
 def _front_matter(facts: Facts) -> str:

@@ -59,7 +59,7 @@ SAMPLES: dict[str, Callable[[Mapping[str, Any], Sequence[int] | None], str]] = {
 def _prepared(graph: Mapping[str, Any], size: Sequence[int] | None, about: str) -> str:
     opened = 'image = Image.open("photo.jpg").convert("RGB")'
     if graph["preprocessing"]:
-        return f"{opened}\nx = np.asarray(image).transpose(2, 0, 1)[None]  # bytes, of any size"
+        return f"{opened}\nx = np.array(image).transpose(2, 0, 1)[None]  # bytes, of any size"
     resized = "" if size is None else f".resize(({size[1]}, {size[0]}), Image.Resampling.BILINEAR)"
     return (
         f"{opened}{resized}\nscale = {about}\n"
