@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from camexp.cli import compare, features
-from camexp.launching.sweep import SCRIPT
+from camexp.launching import program
 from tests.conftest import ROOT, run_process
 from tests.docs.blocks import Command
 from tests.docs.composing import own_choices
@@ -21,7 +21,8 @@ SWEEP = "outputs/sweeps/DATE/TIME"  # as the pages call it
 
 def run(command: Command, folder: Path) -> int:
     """Its exit code; it stands in ``folder``, which is the current one."""
-    os.environ.pop(SCRIPT, None)  # of the command before, in this process: a sweep would start that one
+    for remembered in (program.PATH, program.COMMAND):  # of the command before, in this process
+        os.environ.pop(remembered, None)
     if command.name == "compare":
         return compare.main(list(command.arguments))
     if command.name == "features":
