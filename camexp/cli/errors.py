@@ -65,6 +65,8 @@ def error_message(error: BaseException) -> str:
             if match[1] == "hydra/launcher" and extra in ("joblib", "submitit", "ray"):
                 return f"the launcher {match[2]} is not installed: pip install 'camexp[{extra}]'"
             return f"{match[1]}={match[2]} is not a choice: {nearest(match[2], match[3].split())}{blame()}"
+        if match := re.search(r"^(?:In '(.+)': )?Could not find '(.+?)' Config search path", text):
+            return f"{match[1] or 'a configuration'} asks for {match[2]}.yaml, which is in no conf/ folder{blame()}"
         if type(error).__name__ == "OverrideParseException":
             given = getattr(error, "override", "an option")
             return (

@@ -39,7 +39,8 @@ class PluginConfigs(ConfigSource):
         if name not in _names(group):
             raise ConfigLoadError(f"Config not found : {config_path}")
         content = model_config(name) if group == "model" else dataset_config(name)
-        return ConfigResult(provider=self.provider, path=self.scheme(), config=OmegaConf.create(content), header={})
+        header: dict[str, str | None] = {"package": None}  # the group's
+        return ConfigResult(provider=self.provider, path=self.scheme(), config=OmegaConf.create(content), header=header)
 
     def is_group(self, config_path: str) -> bool:
         return bool(_names(config_path.rstrip("/")))

@@ -58,7 +58,11 @@ class TorchCAM:
         # without a layer that trains before it, what is hooked would have no gradient; with one, none is needed below
         images.requires_grad_(layers != [HEAD] or not hasattr(model.head, "conv_cam"))
         # float32 throughout: gradients of half precision would need scaling
-        with _own_gradients(model), torch.enable_grad(), getattr(methods, TORCHCAM[self.name])(model, layers) as extractor:
+        with (
+            _own_gradients(model),
+            torch.enable_grad(),
+            getattr(methods, TORCHCAM[self.name])(model, layers) as extractor,
+        ):
             logits = model(images)
             chosen = model.resolve_labels(labels, logits.detach().float())
             maps = []

@@ -17,7 +17,9 @@ DEVICE = "CAMEXP_TEST_DEVICE"
 def fake_cuda() -> Iterator[None]:
     """This machine has one GPU, as far as torch, Lightning and the project can tell."""
     if not hasattr(torch._C, "_ensureCUDADeviceGuardSet"):
-        pytest.skip(f"torch {torch.__version__} asks a driver for every tensor of a GPU: a fake one needs a newer torch")
+        pytest.skip(
+            f"torch {torch.__version__} asks a driver for every tensor of a GPU: a fake one needs a newer torch"
+        )
     with fake.fake_cuda():
         yield
 
