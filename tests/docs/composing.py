@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Sequence
 from itertools import product
-from pathlib import Path
 
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override
 
 from camexp.cli.arguments import quote_paths
+from camexp.cli.own_configs import register_sources
 from camexp.config import EvaluateOptions, Options, PredictOptions, TrainOptions
 from camexp.config.validation import validated
 from tests.docs.blocks import Command
@@ -21,22 +20,22 @@ OPTIONS: dict[str, type[Options]] = {"train": TrainOptions, "predict": PredictOp
 OURS = ("sweep.resume=",)  # what cli.run takes away before Hydra sees it
 
 
-def require_composable(command: Command, folder: Path) -> None:
-    """Compose and validate a command's configuration, or that of each of its jobs, as it would run in ``folder``.
+def require_composable(command: Command) -> None:
+    """Compose and validate a command's configuration, or that of each of its jobs, as it would run in this folder.
 
     Raises:
         Exception: an option or a choice that does not exist, or a value out of range.
     """
     given = [one for one in command.arguments if not one.startswith(OURS)]
     flags = [one for one in given if one.startswith("-")]
-    assert set(flags) <= {"-m", "--help", "--cfg"}, flags
-    if "--help" in flags or "--cfg" in flags:
+    assert set(flags) <= {"-m", "--help", "--cfg", "--config-name"}, flags
+    if set(flags) - {"-m"}:
         return
     overrides = quote_paths([one for one in given if one not in flags])
     if command.name == "evaluate":  # cam=a,b are several methods
         overrides = [one.partition(",")[0] if one.startswith("cam=") else one for one in overrides]
     for job in jobs(overrides) if "-m" in flags else [overrides]:
-        _validate(command.name, job, folder)
+        _validate(command.name, job)
 
 
 def jobs(overrides: Sequence[str]) -> list[list[str]]:
@@ -58,17 +57,11 @@ def _values(override: Override) -> list[str]:
     return [f"{override.key_or_group}={one}" for one in override.sweep_string_iterator()]
 
 
-def _validate(name: str, overrides: Sequence[str], folder: Path) -> None:
+def _validate(name: str, overrides: Sequence[str]) -> None:
     where = {"train": "run_dir=run", "predict": "output=out", "evaluate": "output=out"}[name]
     if any(one.startswith("output=") for one in overrides):
         where = "debug=false"
+    register_sources()
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose(name, [*overrides, where, *own_choices(folder)])
+        config = compose(name, [*overrides, where])
     validated(config, OPTIONS[name])
-
-
-def own_choices(folder: Path) -> list[str]:
-    """What makes Hydra look into ``conf/`` of the folder that a user stands in, where camexp does not do so itself."""
-    if importlib.util.find_spec("camexp.config.own") is not None or not (folder / "conf").is_dir():
-        return []
-    return [f"hydra.searchpath=[file://{folder / 'conf'}]"]

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import gc
-import os
-import runpy
+import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
-from camexp.cli import compare, features
-from camexp.launching import program
-from tests.conftest import ROOT, run_process
+from camexp.commands import main
 from tests.docs.blocks import Command
-from tests.docs.composing import own_choices
 
 WIDTH = 1 / 16
 SWEEP = "outputs/sweeps/DATE/TIME"  # as the pages call it
@@ -21,32 +16,17 @@ SWEEP = "outputs/sweeps/DATE/TIME"  # as the pages call it
 
 def run(command: Command, folder: Path) -> int:
     """Its exit code; it stands in ``folder``, which is the current one."""
-    for remembered in (program.PATH, program.COMMAND):  # of the command before, in this process
-        os.environ.pop(remembered, None)
-    if command.name == "compare":
-        return compare.main(list(command.arguments))
-    if command.name == "features":
-        return features.main(list(command.arguments))
-    arguments = [*small(command), *own_choices(folder)]
-    if "-m" in arguments:
-        finished = run_process(f"{command.name}.py", *arguments, cwd=folder)
-        print(finished.out, finished.err)
-        return finished.code
-    return run_here(f"{command.name}.py", arguments)
-
-
-def run_here(script: str, arguments: Sequence[str]) -> int:
-    """A script in this process: seconds of imports are spared."""
-    before = sys.argv
-    sys.argv = [str(ROOT / script), *arguments]
+    arguments = [command.name, *small(command)]
+    if "-m" in arguments:  # its jobs are processes of their own, which are told what this one was called by
+        return subprocess.run([sys.executable, "-m", "camexp", *arguments], cwd=folder, check=False).returncode
+    before = list(sys.argv)
     try:
-        runpy.run_path(str(ROOT / script), run_name="__main__")
+        return int(main(arguments) or 0)
     except SystemExit as stop:
         return int(stop.code or 0) if not isinstance(stop.code, str) else 1
     finally:
-        sys.argv = before
+        sys.argv[:] = before
         gc.collect()  # what a run holds (a store of features), it lets go when its process ends
-    return 0
 
 
 def small(command: Command) -> list[str]:
@@ -55,7 +35,7 @@ def small(command: Command) -> list[str]:
     >>> small(Command("predict", ("ckpt=a", "input=b", "gpus=1")))
     ['ckpt=a', 'input=b', 'num_workers=0', 'gpus=0']
     """
-    if any(one in ("--help", "--cfg") for one in command.arguments):
+    if command.name not in ("train", "predict", "evaluate") or {"--help", "--cfg"} & set(command.arguments):
         return list(command.arguments)
     device = "trainer.gpus" if command.name == "train" else "gpus"
     given = [one for one in command.arguments if not one.startswith((f"{device}=", "transform.size="))]

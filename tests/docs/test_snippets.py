@@ -77,7 +77,7 @@ def run_shell(block: Block, folder: Path) -> None:
     for one in commands(block):
         if isinstance(one, Command):
             if one.name in OPTIONS:
-                require_composable(one, folder)
+                require_composable(one)
             if (block.place, one) in RUN:
                 assert run(one, folder) == 0, f"{block.place}: {one}"
         elif one[:2] == ["pip", "install"]:
@@ -120,7 +120,10 @@ def test_an_unmarked_block_that_is_not_run_fails(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "line", ["camexp train modell=vgg16", "camexp train model=vgg99", "camexp predict ckpt=a input=b alpha=2"]
 )
-def test_a_wrong_option_in_a_command_that_is_not_run_fails(line: str, tmp_path: Path) -> None:
+def test_a_wrong_option_in_a_command_that_is_not_run_fails(
+    line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     block = Block(ROOT / "README.md", 1, "bash", f"{line}\n", "it needs a GPU")
     with pytest.raises(Exception, match=r"modell|vgg99|alpha"):
         run_shell(block, tmp_path)
