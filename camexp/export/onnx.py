@@ -59,6 +59,8 @@ def write_onnx(program: ExportedProgram, outputs: list[str], folder: Path) -> Pa
         for axis, name in zip(value.type.tensor_type.shape.dim, AXES[value.name], strict=True):
             if name is not None:
                 axis.dim_param = name  # else one as (s73 - 1)//32 + 1
+    for part in (*model.graph.node, *model.graph.value_info, *model.graph.initializer, *model.functions):
+        del part.metadata_props[:]  # where in Python each came from
     if model.ByteSize() > LARGEST:
         raise UserError(
             "to=onnx: the network is larger than 2 GB, which one file of ONNX cannot hold: take to=torch_export"
