@@ -51,7 +51,9 @@ def write_onnx(program: ExportedProgram, outputs: list[str], folder: Path) -> Pa
             )
             assert exported is not None
             model = exported.model_proto
-    except Exception as error:  # the exporter raises dozens of kinds
+    except Exception as error:  # the exporter raises dozens of kinds, the one that says why innermost
+        while error.__cause__ is not None and isinstance(error.__cause__, Exception):
+            error = error.__cause__
         raise UserError(
             f"to=onnx: this network cannot be written as ONNX ({reason(error)}): take to=torch_export"
         ) from error
@@ -85,7 +87,16 @@ def add_metadata(path: Path, metadata: Mapping[str, Any]) -> None:
 
 def onnx_runner(path: Path) -> Runner:
     """The file in onnxruntime, on the CPU."""
-    session = require("onnxruntime", "to=onnx").InferenceSession(path, providers=["CPUExecutionProvider"])
+    onnxruntime = require("onnxruntime", "to=onnx")
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors
+    try:
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # of its own kinds
+        raise UserError(
+            f"to=onnx: onnxruntime {onnxruntime.__version__} does not take this graph ({reason(error)}): "
+            "install a newer one, or take to=torch_export"
+        ) from error
     names = [one.name for one in session.get_outputs()]
 
     def run(images: NDArray) -> dict[str, NDArray]:
