@@ -1,8 +1,8 @@
 """Convolutions in 8-bit integers, for processors that multiply these faster (VNNI): static quantisation of ONNX.
 
 Activations are unsigned with one scale a tensor, weights signed with one scale an output channel; the ranges come from
-calibration images. What makes logits and maps of the last activations stays in float32: their classes' weights are a
-thousandth of the work, and every map is a sum over them.
+calibration images. The classes' weights stay in float32, and so do the sums over the last activations that logits and
+maps are: a thousandth of the work.
 """
 
 from __future__ import annotations

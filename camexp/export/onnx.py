@@ -51,7 +51,9 @@ def write_onnx(program: ExportedProgram, outputs: list[str], folder: Path) -> Pa
             )
             assert exported is not None
             model = exported.model_proto
-    except Exception as error:  # the exporter raises dozens of kinds
+    except Exception as error:  # the exporter raises dozens of kinds, the one that says why innermost
+        while error.__cause__ is not None and isinstance(error.__cause__, Exception):
+            error = error.__cause__
         raise UserError(
             f"to=onnx: this network cannot be written as ONNX ({reason(error)}): take to=torch_export"
         ) from error
@@ -59,6 +61,8 @@ def write_onnx(program: ExportedProgram, outputs: list[str], folder: Path) -> Pa
         for axis, name in zip(value.type.tensor_type.shape.dim, AXES[value.name], strict=True):
             if name is not None:
                 axis.dim_param = name  # else one as (s73 - 1)//32 + 1
+    for part in (*model.graph.node, *model.graph.value_info, *model.graph.initializer, *model.functions):
+        del part.metadata_props[:]  # where in Python each came from
     if model.ByteSize() > LARGEST:
         raise UserError(
             "to=onnx: the network is larger than 2 GB, which one file of ONNX cannot hold: take to=torch_export"
@@ -83,7 +87,16 @@ def add_metadata(path: Path, metadata: Mapping[str, Any]) -> None:
 
 def onnx_runner(path: Path) -> Runner:
     """The file in onnxruntime, on the CPU."""
-    session = require("onnxruntime", "to=onnx").InferenceSession(path, providers=["CPUExecutionProvider"])
+    onnxruntime = require("onnxruntime", "to=onnx")
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors
+    try:
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # of its own kinds
+        raise UserError(
+            f"to=onnx: onnxruntime {onnxruntime.__version__} does not take this graph ({reason(error)}): "
+            "install a newer one, or take to=torch_export"
+        ) from error
     names = [one.name for one in session.get_outputs()]
 
     def run(images: NDArray) -> dict[str, NDArray]:

@@ -39,39 +39,44 @@ class PillowResize(nn.Module):
         """``(B, 3, height, width)`` float64, whole levels from 0 to 255, of ``(B, 3, H, W)`` uint8."""
         levels = image.double()
         rows, columns = levels[0, 0, 0], levels[0, 0, :, 0]
-        along, down = triangle_weights(rows, self.width).mT, triangle_weights(columns, self.height)
-        result = _rounded(down @ _rounded(levels @ along))
+        along, down = triangle_weights(rows, self.width), triangle_weights(columns, self.height)
+        result = _resized(_resized(levels, along).mT, down).mT
         if not self.columns_first:
             return result
         # a graph has no branches for sizes it does not know yet: both orders, and a choice
         fewer_rows, fewer_columns = _count(columns) - self.height, _count(rows) - self.width
         lower = (fewer_rows > 0) & (fewer_rows > 2 * fewer_columns)
-        return torch.where(lower, _rounded(_rounded(down @ levels) @ along), result)
+        return torch.where(lower, _resized(_resized(levels.mT, down).mT, along), result)
 
 
 def triangle_weights(line: Tensor, want: int) -> Tensor:
-    """What each old sample counts for each new one, ``(want, have)`` float64, in multiples of 2⁻²².
+    """What each old sample counts for each new one, ``(have, want)`` float64, in multiples of 2⁻²².
 
     Args:
         line: any tensor of ``have`` samples: a length as a tensor stays free in a graph.
         want: how many new samples.
 
     >>> triangle_weights(torch.zeros(4), 2)
-    tensor([[0.4286, 0.4286, 0.1429, 0.0000],
-            [0.0000, 0.1429, 0.4286, 0.4286]], dtype=torch.float64)
+    tensor([[0.4286, 0.0000],
+            [0.4286, 0.1429],
+            [0.1429, 0.4286],
+            [0.0000, 0.4286]], dtype=torch.float64)
     """
-    place = torch.ones_like(line, dtype=torch.float64).cumsum(0) - 1  # 0, 1, 2 …
+    # the new samples are columns: onnxruntime has no product of float64 with a transposed matrix
+    place = (torch.ones_like(line, dtype=torch.float64).cumsum(0) - 1)[:, None]  # 0, 1, 2 …
     scale = _count(line) / want
     reach = scale.clamp(min=1.0)  # an enlarged image is interpolated, a reduced one averaged
-    centre = ((torch.arange(want, dtype=torch.float64) + 0.5) * scale)[:, None]
+    centre = (torch.arange(want, dtype=torch.float64) + 0.5) * scale
     inside = (place >= (centre - reach + 0.5).floor()) & (place < (centre + reach + 0.5).floor())
     weights = (1 - ((place - centre + 0.5) / reach).abs()).clamp(min=0) * inside
-    return (weights / weights.sum(1, keepdim=True) * PRECISION + 0.5).floor() / PRECISION
+    return (weights / weights.sum(0) * PRECISION + 0.5).floor() / PRECISION
 
 
 def _count(line: Tensor) -> Tensor:
     return torch.ones_like(line, dtype=torch.float64).sum()
 
 
-def _rounded(levels: Tensor) -> Tensor:
-    return (levels + 0.5).floor().clamp(0, 255)
+def _resized(levels: Tensor, weights: Tensor) -> Tensor:
+    """``(B, 3, h, have)`` to ``(B, 3, h, want)``, whole levels; as a product of two matrices, for older tracers."""
+    summed = levels.flatten(0, 2) @ weights
+    return (summed + 0.5).floor().clamp(0, 255).unflatten(0, levels.shape[:3])

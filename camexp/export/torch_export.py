@@ -32,9 +32,12 @@ def trace(graph: CAMGraph) -> ExportedProgram:
     free = {0: Dim.AUTO, 2: Dim.AUTO, 3: Dim.AUTO}  # type: ignore[attr-defined]
     try:
         with quiet(), torch.no_grad():
-            return torch.export.export(graph, (example,), dynamic_shapes=(free,))
+            program = torch.export.export(graph, (example,), dynamic_shapes=(free,))
     except Exception as error:  # torch raises dozens of kinds
         raise UserError(f"to: this network cannot be traced ({reason(error)}): take to=safetensors") from error
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)  # names files of this machine, in what is to be published
+    return program
 
 
 def write_torch_export(program: ExportedProgram, folder: Path, metadata: Mapping[str, Any]) -> Path:

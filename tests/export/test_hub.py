@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 import camexp
 from camexp.errors import UserError
 from camexp.models.checkpoint import read_config
-from tests.conftest import paint
+from tests.conftest import ROOT, paint
 from tests.export.conftest import CLASSES, export, network, write_checkpoint
 
 
@@ -68,9 +68,16 @@ def test_the_scripts_take_the_folder(script, folder, colours, tmp_path):
     assert read_config(folder) == {"seed": 3, "split": {"all": False, "val_fraction": 0.25, "train_per_class": None}}
 
 
-def test_no_path_of_the_machine_is_published(folder):
-    for file in folder.iterdir():
-        assert b"secret" not in file.read_bytes(), file.name
+@pytest.mark.slow
+def test_no_path_of_the_machine_is_published(ckpt, folder, tmp_path):
+    for to in ("onnx", "torch_export"):
+        export(ckpt, tmp_path / to, to)
+    written = [file for name in (folder.name, "onnx", "torch_export") for file in (tmp_path / name).iterdir()]
+    assert len(written) == 9
+    for file in written:
+        content = file.read_bytes()
+        for part in ("secret", str(ROOT), str(tmp_path), "site-packages", "graph.py"):
+            assert part.encode() not in content, (file, part)
     assert json.loads((folder / "config.json").read_text())["training"]["data"] == "pets"
 
 
