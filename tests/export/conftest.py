@@ -54,7 +54,7 @@ def command(tmp_path):
 
     def call(*arguments: str) -> Finished:
         done = subprocess.run(
-            [sys.executable, "-m", "camexp.commands.export", *arguments],
+            [sys.executable, "-m", "camexp", "export", *arguments],
             cwd=tmp_path, capture_output=True, text=True,
             env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])},
         )  # fmt: skip
