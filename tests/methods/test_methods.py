@@ -126,7 +126,7 @@ def test_bad_options(change, said):
 
 def test_the_method_of_contributing_is_known_without_being_listed(model, tmp_path, monkeypatch):
     text = (ROOT / "docs/howto/own-method.md").read_text(encoding="utf-8")
-    [example] = re.findall(r"```python\n(# camexp/methods/activations.py.*?)```", text, re.DOTALL)
+    [example] = re.findall(r"```python\n(# activations.py.*?)```", text, re.DOTALL)
     (tmp_path / "activations.py").write_text(example)
     monkeypatch.setattr(camexp.methods, "__path__", [*camexp.methods.__path__, str(tmp_path)])
     for registry, key in ((METHODS, "activations"), (sys.modules, "camexp.methods.activations")):
