@@ -47,8 +47,8 @@ def test_threads_see_what_one_pass_sees(three_threads, precision, size):
     assert found.dtype == expected.dtype
     difference = float((found - expected).double().norm() / expected.double().norm())
     assert difference < (1e-6 if precision == "32-true" else 0.01 if precision.startswith("bf16") else 1e-14)
-    assert len({thread for thread, _ in seen}) > 1 and {threads for _, threads in seen} == {1}
-    assert threading.get_ident() not in {thread for thread, _ in seen}
+    # one quick thread may take all parts before another begins
+    assert {threads for _, threads in seen} == {1} and threading.get_ident() not in {thread for thread, _ in seen}
 
 
 def test_the_caller_keeps_its_threads_and_so_do_new_ones(three_threads):
