@@ -3,7 +3,8 @@
 ``python benchmarks/int8.py --ckpt RUN/checkpoints/last.ckpt --data FOLDER --boxes boxes.csv``. Without ``--ckpt`` a
 network of random weights is timed (``--model vgg16`` or ``torchvision/resnet50``), and nothing else said of it.
 The calibration images are of the checkpoint's own training part, or of ``--data`` where it does not tell; accuracy is
-measured on its validation part, MaxBoxAccV2 on all images with boxes, by ``evaluate.py``'s own functions.
+measured on its validation part, MaxBoxAccV2 on all of ``--data`` that have boxes, or else on the validation part of the
+checkpoint's own data, by ``evaluate.py``'s own functions.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=224, help="of the timed batch")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--calibration", type=int, default=64, help="images")
+    parser.add_argument("--calibration", type=int, default=128, help="images")
     parser.add_argument("--openvino", action="store_true", help="the same files in openvino too")
     asked = parser.parse_args()
     logging.disable(logging.WARNING)
@@ -55,7 +56,7 @@ def main() -> None:
         agreement = quantise(int8, model, calibration_images(asked, ckpt, folder), preprocessing=False)
         print(agreement)
         result: dict[str, Any] = {"agreement": vars(agreement), **speed(asked, ckpt, float32, int8)}
-        if asked.ckpt and asked.data:
+        if asked.ckpt:
             result |= figures(asked, ckpt, {"float32": float32, "int8": int8}, folder)
     packages = ("onnxruntime", "openvino") if asked.openvino else ("onnxruntime",)
     publish({"benchmark": "int8", **machine("cpu", *packages), **result}, asked.json)
@@ -73,14 +74,14 @@ def random_checkpoint(name: str, size: int, folder: Path) -> str:
 
 def calibration_images(asked: Any, ckpt: str, folder: Path) -> list[Path]:
     """Of the training part where the run tells it, else any; noise where there are no images."""
-    if not asked.data:
+    listed = Path(ckpt).resolve().parent.parent / "splits" / "train.csv"
+    if not asked.data and not listed.is_file():
         from PIL import Image
 
         rng = np.random.default_rng(0)
         for number in range(8):
             Image.fromarray(rng.integers(0, 256, (asked.size, asked.size, 3), np.uint8)).save(folder / f"{number}.png")
         return sorted(folder.glob("*.png"))
-    listed = Path(ckpt).resolve().parent.parent / "splits" / "train.csv"
     if not listed.is_file():
         return find_calibration(asked.data, asked.calibration)
     import csv
@@ -124,7 +125,7 @@ def speed(asked: Any, ckpt: str, float32: Path, int8: Path) -> dict[str, Any]:
 
 def figures(asked: Any, ckpt: str, files: dict[str, Path], folder: Path) -> dict[str, Any]:
     """Accuracy on the validation part and MaxBoxAccV2 on what has boxes, of the graphs and of the checkpoint."""
-    data = ["dataset=imagefolder", f"dataset.root='{asked.data}'"]
+    data = ["dataset=imagefolder", f"dataset.root='{asked.data}'"] if asked.data else []
     with initialize_config_dir(CONF, version_base="1.3"):
         options = evaluation.read_options(compose("evaluate", [f"ckpt='{ckpt}'", "output=none", *data, "part=val"]))
         model, trained = evaluation.load_model(options)
@@ -157,20 +158,20 @@ def figures(asked: Any, ckpt: str, files: dict[str, Path], folder: Path) -> dict
             file.parent.mkdir(parents=True, exist_ok=True)
             cams = run(exact.preprocess(read_image(path))[None].numpy())["maps"][0]
             np.save(file, cams[images.labels[index]].astype(np.float32))
-        result[name] = {"accuracy": float(np.mean(right)), **box_accuracy(maps, images, boxed, boxed_by, data, folder)}
+        result[name] = {"accuracy": float(np.mean(right)), **box_accuracy(ckpt, maps, images, boxed, boxed_by, folder)}
         print(f"  {name:32} accuracy {100 * result[name]['accuracy']:.2f} ({len(right)} images)   MaxBoxAccV2 "
               f"{100 * result[name].get('MaxBoxAccV2', float('nan')):.2f} ({len(boxed)} images)")  # fmt: skip
     return {"figures": result}
 
 
 def box_accuracy(
-    maps: Path, images: Any, boxed: list[int], boxed_by: list[str], data: list[str], folder: Path
+    ckpt: str, maps: Path, images: Any, boxed: list[int], boxed_by: list[str], folder: Path
 ) -> dict[str, float]:
     """``evaluate.py heatmaps=``'s MaxBoxAccV2 on the images that have boxes."""
     if not boxed:
         return {}
     output = folder / f"{maps.name}_evaluation"
-    overrides = [f"heatmaps='{maps}'", f"output='{output}'", "sheet.images=0", *data, *boxed_by]
+    overrides = [f"ckpt='{ckpt}'", f"heatmaps='{maps}'", f"output='{output}'", "sheet.images=0", *boxed_by]
     with initialize_config_dir(CONF, version_base="1.3"):
         options = evaluation.read_options(compose("evaluate", overrides))
     some = images.take(boxed)

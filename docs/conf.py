@@ -49,13 +49,3 @@ html_show_sphinx = False
 html_copy_source = False
 html_theme_options = {"navigation_with_keys": True}
 html_math_renderer = "mathml"
-
-
-def setup(app):
-    """docs/export.md belongs to another change: it is in the contents as soon as it is there."""
-
-    def without_export(app, name, source):
-        if name == "index" and not (Path(app.srcdir) / "export.md").exists():
-            source[0] = source[0].replace("\nexport\n", "\n")
-
-    app.connect("source-read", without_export)

@@ -87,8 +87,9 @@ def _front_matter(facts: Facts) -> str:
     }
     accuracies = [row for row in facts.figures.rows if row[1] in ("validation accuracy", "top-1 accuracy")]
     if accuracies:
-        data = str(facts.training.get("data", "unknown"))
         content["metrics"] = ["accuracy"]
+    if accuracies and facts.figures.own_data:  # an evaluation does not say which data it was of
+        data = str(facts.training.get("data", "unknown"))
         content["model-index"] = [{
             "name": facts.name,
             "results": [{
@@ -130,17 +131,7 @@ def _figures(figures: Figures) -> str:
         f"| {f'{name} ({_code(method)})' if method else name} | {100 * value:.2f} % |"
         for method, name, value in figures.rows
     ]
-    return "\n".join(
-        [
-            "| | |",
-            "|---|---|",
-            *rows,
-            "",
-            f"Measured by {figures.source}."
-            if figures.source.startswith("an evaluation")
-            else f"Measured on {figures.source}.",
-        ]
-    )
+    return "\n".join(["| | |", "|---|---|", *rows, "", f"Measured {figures.source}."])
 
 
 def _checked(facts: Facts) -> str:

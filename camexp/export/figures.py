@@ -31,11 +31,13 @@ class Figures:
     Attributes:
         rows: ``(method, figure, share)``; the method is empty for what no map has a part in.
         source: a clause: on what they were measured.
+        own_data: whether that is the data it was trained for, images that it was not trained on.
         steps, train_images, val_images: of the run, where it is known.
     """
 
     rows: list[tuple[str, str, float]] = field(default_factory=list)
     source: str = ""
+    own_data: bool = False
     steps: int | None = None
     train_images: int | None = None
     val_images: int | None = None
@@ -74,7 +76,7 @@ def read_evaluation(folder: str | Path, ckpt: str | Path) -> Figures:
     if not evaluated.exists():
         log.warning(f"evaluation={folder} is of {evaluated}, which is not there to compare: its figures are taken")
     chosen = metrics.get("threshold_chosen_on")
-    source = f"an evaluation on {images:,} images"
+    source = f"by an evaluation on {images:,} images"
     source += f", {seen:,} of which it was trained on" if seen else ""
     if any(name.startswith(("MaxBoxAcc", "GT-known")) for _, name, _ in rows):
         best = chosen == "these images"
@@ -96,4 +98,4 @@ def read_run(ckpt: str | Path) -> Figures:
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return Figures()
     kind = "its best on them, by which the checkpoint was chosen" if path.name == "best.ckpt" else "at the run's end"
-    return Figures(rows, f"the run's own {counts['val_images']:,} validation images, {kind}", step, **counts)
+    return Figures(rows, f"on the run's own {counts['val_images']:,} validation images, {kind}", True, step, **counts)

@@ -112,6 +112,7 @@ def test_figures_of_the_run_and_of_an_evaluation(ckpt, tmp_path):
     export(ckpt, tmp_path / "b", "safetensors", evaluation=str(tmp_path / "evaluation"))
     head, body = front_matter(tmp_path / "b")
     assert "| MaxBoxAccV2 (`cam`) | 90.00 % |" in body and "91.25" not in body and "300" not in body
+    assert head["metrics"] == ["accuracy"] and "model-index" not in head  # of which data it does not say
     assert "an evaluation on 150 images" in body and "the best on these images" in body
 
     other = write_checkpoint(tmp_path / "other.ckpt", network())
