@@ -1,4 +1,4 @@
-"""The names of a run's files: training writes them; resuming, sweeps, their comparison and evaluation look for them."""
+"""The names of files that one part writes and others look for: those of a run, of a sweep and of an evaluation."""
 
 SUMMARY = "summary.json"  # written at the end: the run is finished
 FAILURE = "failure.txt"  # why a job of a sweep failed
@@ -10,4 +10,5 @@ CAMS = "cams"  # the snapshots of the inspected image
 CAM_STEPS = "steps.csv"  # in CAMS
 SPLITS = "splits"  # train.csv and val.csv: which images are in which part
 COMPARISON = "compare"  # of a sweep: compare.csv and compare.png
+EVALUATION = "metrics.json"  # of an evaluation: its figures and thresholds
 STUDY = "study.log"  # of a sweep by Optuna

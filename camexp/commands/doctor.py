@@ -11,8 +11,8 @@ from importlib.metadata import entry_points, version
 from pathlib import Path
 
 from camexp import __version__, plugins
-from camexp.commands.extras import extra_names, lacking, requirements
 from camexp.errors import reason
+from camexp.extras import extra_names, lacking, requirements
 
 Row = tuple[str, str]
 LIBRARIES = ("torch", "torchvision", "pytorch-lightning", "hydra-core")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError
 from typing import Any
 
 import hydra.utils
@@ -10,6 +12,7 @@ from hydra.errors import InstantiationException
 
 from camexp.config.own import blame
 from camexp.errors import UserError
+from camexp.extras import extra_names
 
 
 def instantiate(node: Mapping[str, Any], option: str, **kwargs: Any) -> Any:
@@ -38,19 +41,12 @@ def instantiate(node: Mapping[str, Any], option: str, **kwargs: Any) -> Any:
 
 def _not_found(target: str, option: str, why: str) -> str:
     """What is imported by name is a library that an extra brings, or the user's own module."""
-    extra = option.partition("=")[2] or option
-    if extra in _extras():
+    extra, known = option.partition("=")[2] or option, []
+    with contextlib.suppress(PackageNotFoundError):  # it runs from a folder, and is not installed
+        known = extra_names()
+    if extra in known:
         return f"{option} needs a package that is not installed: pip install 'camexp[{extra}]'"
     return (
         f"{option}: its _target_={target} cannot be imported ({why}): expected MODULE.NAME of an installed package, "
         f"or of a file in the folder where the command is started{blame()}"
     )
-
-
-def _extras() -> list[str]:
-    from importlib.metadata import PackageNotFoundError, metadata
-
-    try:
-        return metadata("camexp").get_all("Provides-Extra") or []
-    except PackageNotFoundError:
-        return []

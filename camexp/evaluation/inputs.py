@@ -22,7 +22,7 @@ from camexp.methods import Method, build_method
 from camexp.models import CAMClassifier
 from camexp.models.checkpoint import read_config
 from camexp.prediction import load_model as load_frozen
-from camexp.run_files import SPLITS
+from camexp.run_files import EVALUATION, SPLITS
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ def read_thresholds(options: EvaluateOptions) -> dict[str, dict[str, float]]:
     source = options.threshold.source
     if source is None:
         return {}
-    path = Path(str(source)).expanduser() / "metrics.json"
+    path = Path(str(source)).expanduser() / EVALUATION
     try:
         methods = json.loads(path.read_text(encoding="utf-8"))["methods"]
         return {

@@ -19,6 +19,7 @@ from camexp.evaluation.scores import Scores
 from camexp.files import atomic_write, save_png, write_csv, write_json
 from camexp.images import read_image
 from camexp.reporting.figures import add_caption, grid, resize_longer_side
+from camexp.run_files import EVALUATION
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ def report(outcome: Outcome, options: EvaluateOptions) -> dict[str, Any]:
         "checkpoint": str(options.ckpt),
         "cam": {key: value for key, value in options.cam.to_dict().items() if key != "method"},
     }
-    write_json(folder / "metrics.json", metrics)
+    write_json(folder / EVALUATION, metrics)
     first = next(iter(outcome.scores.values()))
     _write_classes(folder, first)
     boxes = {name: scores.found(summaries[name].get("threshold", 0.0)) for name, scores in outcome.scores.items()}

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from camexp.errors import UserError, reason
-from camexp.run_files import SUMMARY
+from camexp.run_files import EVALUATION, SUMMARY
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ def read_evaluation(folder: str | Path, ckpt: str | Path) -> Figures:
     Raises:
         UserError: no evaluation there, or one of another checkpoint.
     """
-    path = Path(folder).expanduser() / "metrics.json"
+    path = Path(folder).expanduser() / EVALUATION
     try:
         metrics = json.loads(path.read_text(encoding="utf-8"))
         methods = dict(metrics["methods"])

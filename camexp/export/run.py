@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 from camexp.config import ExportOptions
 from camexp.config.validation import validated
 from camexp.errors import UserError
-from camexp.export.card import Facts, write_card
+from camexp.export.card import CARD, Facts, write_card
 from camexp.export.check import Compared, check_inputs, compare, require_equal
 from camexp.export.figures import read_evaluation, read_run
 from camexp.export.graph import CAMGraph
@@ -167,7 +167,7 @@ def report(exported: Exported, options: ExportOptions) -> None:
         log.info(f"\n{exported.quantised}")
     size = exported.model.stat().st_size / 1e6
     log.info(f"\n  model        {display_path(exported.model)} ({size:.1f} MB)")
-    log.info(f"  card         {display_path(exported.folder / 'README.md')}")
+    log.info(f"  card         {display_path(exported.folder / CARD)}")
     if options.to == "safetensors":
         log.info(f"  to load      camexp.load({display_path(exported.folder)!r})")
     if options.license == "unknown":

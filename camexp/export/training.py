@@ -21,8 +21,8 @@ KEPT = (
 def training_facts(config: Mapping[str, Any]) -> dict[str, Any]:
     """What of a run's configuration is kept: nested as there, and ``data``, the name of the data set.
 
-    >>> training_facts({"seed": 0, "run_dir": "/home/me/a", "dataset": {"root": "/home/me/llamas", "_target_":
-    ...     "camexp.data.find_imagefolder"}, "trainer": {"max_epochs": 5, "gpus": 1}, "model": {"weights": "/a/b.npy"}})
+    >>> training_facts({"seed": 0, "run_dir": "/runs/a", "dataset": {"root": "/data/llamas", "_target_":
+    ...     "camexp.data.find_imagefolder"}, "trainer": {"max_epochs": 5, "gpus": 1}, "model": {"weights": "/b.npy"}})
     {'data': 'llamas', 'seed': 0, 'model': {'weights': 'b.npy'}, 'trainer': {'max_epochs': 5}}
     """
     facts: dict[str, Any] = {}

@@ -81,17 +81,13 @@ class FeatureCache:
         if whole is not None:
             self.read += len(whole)
         if batch.names:
-            # what is computed is rounded as it will be read: an epoch sees the same numbers as the next one
-            rounded = self.to_stored(self._compute(batch, classifier))
+            # Computed in the same way whatever is stored: a run that was interrupted while a batch was being stored
+            # resumes with the same numbers. Rounded as it will be read: so does the next epoch.
+            rounded = self.to_stored(classifier.trunk_features(batch.images, of=len(batch.labels)))
             self.put(batch.names, rounded)
             whole = rounded if whole is None else self._merge(batch, rounded)
         assert whole is not None
         return whole.permute(0, 3, 1, 2).to(classifier.device, classifier.dtype)
-
-    def _compute(self, batch: Batch, classifier: CAMClassifier) -> Tensor:
-        """The trunk's output of the M images that are not stored, ``(M, D, h, w)``."""
-        # Whatever is stored, the same numbers: with them resumes what was interrupted while a batch was being stored.
-        return classifier.trunk_features(batch.images, of=len(batch.labels))
 
     def _merge(self, batch: Batch, rounded: Tensor) -> Tensor:
         """What was read and what was computed ``(M, h, w, D)``, in the batch's order."""

@@ -11,7 +11,7 @@ import torch
 
 from camexp import __version__
 from camexp.commands import doctor, main
-from camexp.commands.extras import extra_names, lacking, requirements
+from camexp.extras import extra_names, lacking, requirements
 from camexp.precision import NATIVE
 from tests.conftest import ROOT
 

@@ -16,11 +16,11 @@ from tests.conftest import ROOT, Finished
 CLASSES = ("cat", "ice | cream `x`", "dog/wolf")
 CONFIG = {
     "seed": 3,
-    "dataset": {"_target_": "camexp.data.find_imagefolder", "root": "/home/someone/secret/pets"},
+    "dataset": {"_target_": "camexp.data.find_imagefolder", "root": "/secret/pets"},
     "split": {"all": False, "val_fraction": 0.25, "train_per_class": None},
-    "model": {"weights": "/home/someone/secret/w.safetensors", "trunk": "vgg11_bn", "freeze": "none"},
+    "model": {"weights": "/secret/w.safetensors", "trunk": "vgg11_bn", "freeze": "none"},
     "trainer": {"max_epochs": 4, "gpus": 1},
-    "run_dir": "/home/someone/secret/run",
+    "run_dir": "/secret/run",
 }
 
 
