@@ -1,0 +1,48 @@
+// A page of images: the wall, and the viewer that a click opens. One image needs no wall.
+(camexp => {
+  "use strict";
+  const { el, Viewer, Wall, readHash, writeHash } = camexp;
+
+  class Gallery {
+    constructor(items, meta) {
+      Object.assign(this, { items, meta });
+      this.highest = Math.max(...items.map(item => Math.max(...item.maps.high)));
+      const state = readHash();
+      this.viewer = new Viewer(meta, { state, highest: this.highest, step: items.length > 1 ? by => this.open(this.next(by), true) : null,
+        onstate: view => { this.view = view; this.remember(); } });
+      this.position = el("p", { class: "muted" });
+      const wall = Object.fromEntries(Object.entries(state).filter(([key]) => key.startsWith("wall.")).map(([key, value]) => [key.slice(5), value]));
+      this.wall = items.length > 1 ? new Wall(items, meta, { onopen: item => this.open(item), state: wall, onstate: () => this.remember() }) : null;
+      if (this.wall) {
+        this.dialog = el("dialog", { class: "lightbox", "aria-label": "Viewer", onclose: () => { this.item = null; this.remember(); } },
+          el("div", { class: "row" },
+            el("button", { type: "button", onclick: () => this.open(this.next(-1), true) }, "← Previous"),
+            el("button", { type: "button", onclick: () => this.open(this.next(1), true) }, "Next →"),
+            this.position, el("button", { type: "button", class: "quiet close", onclick: () => this.dialog.close() }, "Close (Esc)")),
+          this.viewer.node);
+        this.node = el("div", {}, this.wall.node, this.dialog);
+      } else this.node = el("div", {}, this.viewer.node);
+      const first = this.wall ? items[state.image] : items[0];
+      if (first) queueMicrotask(() => this.open(first));
+    }
+
+    next(by) { return this.wall.neighbour(this.item, by); }
+
+    async open(item, keep = false) {
+      this.item = item;
+      if (this.dialog && !this.dialog.open) this.dialog.showModal();
+      this.position.textContent = this.wall ? `${this.wall.shown.findIndex(row => row.item === item) + 1} of ${this.wall.shown.length}` : "";
+      await this.viewer.show(item, { keep });
+      this.viewer.node.querySelector("[aria-pressed=true]")?.focus({ preventScroll: true });
+    }
+
+    /** The address of the page follows what is seen, so that it can be sent. */
+    remember() {
+      const wall = this.wall ? Object.fromEntries(Object.entries(this.wall.state).map(([key, value]) => ["wall." + key, value])) : {};
+      const open = this.item || !this.wall;
+      writeHash({ ...(this.wall && this.item ? { image: this.items.indexOf(this.item) } : {}), ...(open ? this.view : {}), ...wall });
+    }
+  }
+
+  Object.assign(camexp, { Gallery });
+})(globalThis.camexp ??= {});

@@ -1,0 +1,100 @@
+// Heat over photographs: colours, scales, drawing.
+(camexp => {
+  "use strict";
+  const { bytes, upsample, el, number } = camexp;
+  const tables = new Map();
+
+  /** The colour maps: name → 256 × RGB, from the page's own block. */
+  const colourMaps = () => {
+    if (!tables.size) {
+      const packed = JSON.parse(document.getElementById("colour-maps").textContent);
+      for (const [name, data] of Object.entries(packed)) tables.set(name, bytes(data));
+    }
+    return tables;
+  };
+  const colourMap = name => colourMaps().get(name) ?? colourMaps().values().next().value;
+
+  const SCALES = [["image", "0 to this image's maximum"], ["whole", "this image, negative values too"],
+    ["all", "0 to the maximum of all images"], ["map", "each map by itself"]];
+
+  /** The range of values that the colours span: [low, high].
+   *  A class that the network does not see stays cold, unless each map is spread over all colours by itself. */
+  const scaleOf = (scale, maps, k, highest) => {
+    if (scale === "map") return [maps.low[k], maps.high[k]];
+    const low = Math.min(...maps.low), high = scale === "all" && highest ? highest : Math.max(...maps.high);
+    return scale === "whole" || high <= 0 ? [low, high] : [0, high];
+  };
+
+  /** Draw a photograph with heat over it.
+   *  @param canvas its width and height are the drawing's.
+   *  @param photo an image, or null: heat alone.
+   *  @param heat { values, height, width, low, high, table, opacity, fade }, or null: the photograph alone.
+   *         With `fade` the heat's share grows with its value, so that cold places show the photograph. */
+  const paint = (canvas, photo, heat) => {
+    const context = canvas.getContext("2d"), { width: W, height: H } = canvas;
+    context.globalAlpha = 1;
+    if (photo) context.drawImage(photo, 0, 0, W, H);
+    else context.clearRect(0, 0, W, H);
+    if (!heat) return;
+    const full = upsample(heat.values, heat.height, heat.width, H, W), scale = heat.high > heat.low ? 255 / (heat.high - heat.low) : 0;
+    const pixels = new ImageData(W, H), rgba = pixels.data, table = heat.table;
+    for (let i = 0, to = 0; i < full.length; i++, to += 4) {
+      const level = Math.max(0, Math.min(255, Math.floor((full[i] - heat.low) * scale + 0.5)));
+      rgba[to] = table[3 * level];
+      rgba[to + 1] = table[3 * level + 1];
+      rgba[to + 2] = table[3 * level + 2];
+      rgba[to + 3] = heat.fade ? Math.min(255, 2 * level) : 255;
+    }
+    const layer = paint.layer ??= document.createElement("canvas");
+    layer.width = W;
+    layer.height = H;
+    layer.getContext("2d").putImageData(pixels, 0, 0);
+    context.globalAlpha = photo ? heat.opacity : 1;
+    context.drawImage(layer, 0, 0);
+    context.globalAlpha = 1;
+  };
+
+  /** A colour bar in the map's own units, zero marked; `mark(value)` shows a value on it. */
+  class ColourBar {
+    constructor() {
+      this.canvas = el("canvas", { width: 256, height: 1, class: "bar", "aria-hidden": "true" });
+      this.ticks = el("div", { class: "ticks", "aria-hidden": "true" });
+      this.pointer = el("div", { class: "pointer", hidden: true });
+      this.node = el("div", { class: "colourbar" }, el("div", { class: "bar-box" }, this.canvas, this.pointer), this.ticks);
+    }
+
+    show(low, high, table) {
+      [this.low, this.high] = [low, high];
+      const pixels = new ImageData(256, 1);
+      for (let i = 0; i < 256; i++) pixels.data.set([table[3 * i], table[3 * i + 1], table[3 * i + 2], 255], 4 * i);
+      this.canvas.getContext("2d").putImageData(pixels, 0, 0);
+      const zero = low < 0 && high > 0 ? [0] : [];
+      this.ticks.replaceChildren(...[low, ...zero, high].map(value => {
+        const share = high > low ? (value - low) / (high - low) : 0;
+        const tick = el("span", { class: value === 0 ? "zero" : "" }, number(value));
+        if (value !== low && value !== high && (share < 0.12 || share > 0.88)) tick.textContent = "";
+        tick.style.left = `${100 * share}%`;
+        return tick;
+      }));
+    }
+
+    mark(value) {
+      this.pointer.hidden = value === null;
+      if (value !== null) this.pointer.style.left = `${100 * Math.max(0, Math.min(1, (value - this.low) / (this.high - this.low || 1)))}%`;
+    }
+  }
+
+  /** A photograph's file data as an image that can be drawn; one promise a text. */
+  const photos = new Map();
+  const loadPhoto = source => {
+    if (!photos.has(source)) {
+      if (photos.size > 200) photos.delete(photos.keys().next().value);
+      const image = new Image();
+      image.src = source;
+      photos.set(source, image.decode().then(() => image));
+    }
+    return photos.get(source);
+  };
+
+  Object.assign(camexp, { colourMaps, colourMap, SCALES, scaleOf, paint, ColourBar, loadPhoto });
+})(globalThis.camexp ??= {});
