@@ -56,6 +56,7 @@ class PredictOptions(Options):
     colormap: Colormap = "jet"
     alpha: Share = Field(0.5, description="the heat's share in the overlay")
     colorbar: bool = Field(False, description="at the right of each overlay")
+    report: bool = Field(True, description="report.html: every image with its maps, to look at in a browser")
     overlays: bool = Field(True, description="overlays/NAME__CLASS.png")
     npz: bool = Field(False, description="maps/NAME.npz, the same content for NumPy")
     strict: bool = Field(False, description="true: exit code 1 if any image could not be read")

@@ -217,7 +217,11 @@ class CAMClassifier(nn.Module):
     @torch.no_grad()
     def explain_features(self, features: Tensor, labels: LabelsLike = "predicted") -> CAMResult:
         """As :meth:`explain`, of the trunk's output ``(B, D, h, w)``."""
-        activations = self.head_activations(features)
+        return self.explain_activations(self.head_activations(features), labels)
+
+    @torch.no_grad()
+    def explain_activations(self, activations: Tensor, labels: LabelsLike = "predicted") -> CAMResult:
+        """As :meth:`explain`, of the head's activations, see :meth:`head_activations`."""
         logits = self.head(activations).float()
         chosen = self.resolve_labels(labels, logits)
         weights = self.head.linear.weight

@@ -39,6 +39,7 @@ class Explanation:
         maps: ``(K, h, w)`` float32, raw.
         labels: ``(K,)`` the class of each map.
         classes: all class names.
+        more: ``(L, h, w)`` maps and ``(L,)`` their classes, for the report; ``None``: the same ones.
     """
 
     path: Path
@@ -48,6 +49,7 @@ class Explanation:
     maps: NDArray[np.float32]
     labels: NDArray[np.int64]
     classes: Sequence[str]
+    more: tuple[NDArray[np.float32], NDArray[np.int64]] | None = None
 
     @property
     def size(self) -> tuple[int, int]:

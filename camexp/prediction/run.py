@@ -20,14 +20,16 @@ from camexp.devices import default_workers, select_devices
 from camexp.errors import Interrupted, UserError
 from camexp.labels import labels_as_text, resolve_label
 from camexp.launching.signals import Interrupts, signal_name
-from camexp.methods import Method, build_method
+from camexp.methods import Method, build_method, is_cam
 from camexp.models import CAMClassifier, Preprocessing, load
 from camexp.prediction.batches import DecodedImage, Unreadable, batches
 from camexp.prediction.inputs import distinct, file_name, unique_names
 from camexp.prediction.montages import Montages
 from camexp.prediction.ordered_csv import OrderedCSV, append_row
+from camexp.prediction.reports import REPORT, all_or_top, open_report, report_item
 from camexp.prediction.results import HEADER, Explanation, write_results
 from camexp.reporting.progress import Progress
+from camexp.viewer import ImageReport
 
 log = logging.getLogger(__name__)
 
@@ -96,8 +98,8 @@ def predict(model: CAMClassifier, paths: Sequence[Path], options: PredictOptions
     (outcome.folder / SKIPPED).unlink(missing_ok=True)  # of an earlier run into the same folder
     table = OrderedCSV(outcome.folder / PREDICTIONS, HEADER)
     try:
-        with interrupts, table:
-            _explain_all(model, paths, options, outcome, table, interrupts)
+        with interrupts, table, open_report(outcome.folder, len(paths), model, options) as page:
+            _explain_all(model, paths, options, outcome, table, page, interrupts)
     except BaseException:
         log.warning(_progress(outcome, table, len(paths)))
         raise
@@ -109,7 +111,7 @@ def predict(model: CAMClassifier, paths: Sequence[Path], options: PredictOptions
 
 def _explain_all(
     model: CAMClassifier, paths: Sequence[Path], options: PredictOptions, outcome: Outcome, table: OrderedCSV,
-    interrupts: Interrupts,
+    page: ImageReport | None, interrupts: Interrupts,
 ) -> None:  # fmt: skip
     label, method = read_label(options.label, model.classes), build_method(options.cam)
     names, class_files = unique_names(paths), distinct([file_name(name) for name in model.classes])
@@ -120,6 +122,8 @@ def _explain_all(
     def write(index: int, image: Explanation) -> None:
         rows = write_results(image, names[index], class_files, outcome.folder, options)
         pages.add(index, image)
+        if page is not None:
+            page.add(index, report_item(image, rows, len(paths)))
         table.add(index, rows)
 
     with (
@@ -130,10 +134,13 @@ def _explain_all(
             if isinstance(batch, Unreadable):
                 _skip(outcome, paths[batch.index], batch.reason)
                 pages.add(batch.index, None)
+                if page is not None:
+                    page.skip(batch.index)
                 table.skip(batch.index)
                 progress.advance(1)
             else:
-                for picture, image in zip(batch, explain(model, batch, paths, label, method), strict=True):
+                explained = explain(model, batch, paths, label, method, more=page is not None)
+                for picture, image in zip(batch, explained, strict=True):
                     writing.submit(picture.index, image)
                 outcome.explained += len(batch)
                 progress.advance(len(batch))
@@ -156,15 +163,27 @@ def _progress(outcome: Outcome, table: OrderedCSV, total: int) -> str:
 
 def explain(
     model: CAMClassifier, batch: Sequence[DecodedImage], paths: Sequence[Path], label: Any,
-    method: Method = CAMClassifier.explain,
+    method: Method = CAMClassifier.explain, more: bool = False,
 ) -> list[Explanation]:  # fmt: skip
-    """Logits and maps of pictures of one size."""
-    result = method(model, torch.stack([picture.tensor for picture in batch]), label)
+    """Logits and maps of pictures of one size.
+
+    Args:
+        more: with maps of all classes besides (the top five of a network with very many), which CAM has for nothing.
+    """
+    images = torch.stack([picture.tensor for picture in batch])
+    if is_cam(method):
+        activations = model.head_activations(model.trunk_features(images))
+        result = model.explain_activations(activations, label)
+        others = model.explain_activations(activations, all_or_top(model.classes)) if more else None
+    else:
+        result, others = method(model, images, label), None
     logits, probabilities = result.logits.cpu().numpy(), result.probabilities.cpu().numpy()
     maps, labels = result.maps.cpu().numpy(), result.labels.cpu().numpy()
+    besides = None if others is None else (others.maps.cpu().numpy(), others.labels.cpu().numpy())
     return [
         Explanation(
-            paths[picture.index], picture.pixels, logits[i], probabilities[i], maps[i], labels[i], model.classes
+            paths[picture.index], picture.pixels, logits[i], probabilities[i], maps[i], labels[i], model.classes,
+            None if besides is None else (besides[0][i], besides[1][i]),
         )
         for i, picture in enumerate(batch)
     ]  # fmt: skip
@@ -183,9 +202,11 @@ def report(outcome: Outcome, options: PredictOptions) -> None:
         raise UserError(f"input: {told} (the first is {path}: {reason})")
     log.info(f"\n  images       {outcome.explained}" + (f"   ({skipped} skipped, see skipped.csv)" if skipped else ""))
     log.info(f"  results      {outcome.folder}")
+    if options.report:
+        log.info(f"  look at      {outcome.folder / REPORT}   (in a browser)")
     if outcome.montages:
         shown = min(outcome.montages * montage.images, outcome.explained + skipped)
         more = f"   (the first {shown} images; montage.pages=null: all)" if shown < outcome.explained + skipped else ""
-        log.info(f"  look at      {outcome.folder / 'montage_0001.png'}{more}")
+        log.info(f"  {'         ' if options.report else 'look at  '}    {outcome.folder / 'montage_0001.png'}{more}")
     if strict and skipped:
         raise UserError(f"strict=true: {told}, see {outcome.folder / SKIPPED}")

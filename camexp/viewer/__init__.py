@@ -1,18 +1,20 @@
 """Pages to look at maps: a viewer in plain HTML, CSS and JavaScript, and what writes its data."""
 
 from camexp.viewer.items import item, meta, pack_maps, photograph, unpack_maps
-from camexp.viewer.page import GALLERY, VIEWER, json_text, page_parts, write_block, write_page
+from camexp.viewer.page import GALLERY, VIEWER, PageFile, json_text, page_file, write_page
+from camexp.viewer.report import ImageReport
 
 __all__ = [
     "GALLERY",
     "VIEWER",
+    "ImageReport",
+    "PageFile",
     "item",
     "json_text",
     "meta",
     "pack_maps",
-    "page_parts",
+    "page_file",
     "photograph",
     "unpack_maps",
-    "write_block",
     "write_page",
 ]

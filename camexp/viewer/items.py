@@ -68,12 +68,16 @@ def item(
         maps, labels: ``(K, h, w)`` raw maps and whose they are.
         truth: the true class, where it is known.
         boxes: true boxes ``(x0, y0, x1, y1)``, corners inclusive.
-        more: further values of a page's own.
+        more: further values of a page's own; ``area``, the share of the image that the map's box covers, can be
+            sorted by.
     """
+    best = int(np.argmax(logits))
+    share = float(1 / np.exp(np.asarray(logits, np.float64) - logits[best]).sum())
     return {
         "name": name, "path": path, "size": list(size), "photo": photo, "logits": _base64(logits.astype("<f4")),
         "maps": pack_maps(maps), "labels": [int(label) for label in labels],
-        "truth": None if truth is None else int(truth), "boxes": [[int(side) for side in box] for box in boxes], **more,
+        "truth": None if truth is None else int(truth), "boxes": [[int(side) for side in box] for box in boxes],
+        "best": best, "p": float(f"{share:.6g}"), **more,
     }  # fmt: skip
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from html import escape
 from importlib import resources
@@ -36,54 +37,70 @@ def json_text(content: Any) -> str:
     return text.replace("<", "\\u003c").encode("utf-8", "replace").decode()
 
 
-def write_page(path: Path, title: str, scripts: Sequence[str], page: Any, blocks: Iterable[str] = ()) -> None:
-    """One HTML file; see :func:`page_parts`. ``blocks`` are JSON lists of items, written one after another as they
-    come, so that they need not be in memory together."""
-    before, after = page_parts(title, scripts, page)
+class PageFile:
+    """A page that is being written: blocks of items first, as they come, then what is known at the end."""
+
+    def __init__(self, file: TextIO, scripts: Sequence[str]):
+        self._file, self._script = file, "\n".join(asset(f"{name}.js") for name in scripts)
+
+    def begin(self, title: str, policy: str = "") -> None:
+        """The head. The page may load nothing but itself: its Content-Security-Policy names the digests of its own
+        script and style, and data blocks (JSON) are never run; ``policy`` adds sources of scripts."""
+        style = asset("viewer.css")
+        rules = (
+            f"default-src 'none'; script-src {_digest(self._script)}{policy}; style-src {_digest(style)}; "
+            "img-src data: blob:; base-uri 'none'; form-action 'none'"
+        )
+        self._file.write(
+            '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+            f'<meta http-equiv="Content-Security-Policy" content="{escape(rules)}">\n'
+            '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+            f'<link rel="icon" href="data:,">\n<title>{escape(_valid(title))}</title>\n<style>{style}</style>\n'
+            "</head>\n<body>\n"
+            "<noscript>This page needs JavaScript, from this file only; nothing is loaded.</noscript>\n"
+            f'<script type="application/json" id="colour-maps">{asset("colour_maps.json")}</script>\n'
+        )
+
+    def block(self, items: str) -> None:
+        """A JSON list of items, which ``camexp.pageItems()`` joins to the others."""
+        self._file.write(f'<script type="application/json" class="items">{items}</script>\n')
+
+    def end(self, page: Any) -> None:
+        """What ``camexp.pageData("page")`` gives, and the script."""
+        self._file.write(
+            f'<script type="application/json" id="page">{json_text(page)}</script>\n'
+            f"<script>{self._script}</script>\n</body>\n</html>\n"
+        )
+
+
+@contextmanager
+def page_file(path: Path, title: str, scripts: Sequence[str], policy: str = "") -> Iterator[PageFile]:
+    """A page that stands at ``path`` once the block has ended well; :meth:`PageFile.end` is called within it."""
     with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
-        file.write(before)
-        for block in blocks:
-            write_block(file, block)
-        file.write(after)
+        page = PageFile(file, scripts)
+        page.begin(title, policy)
+        yield page
 
 
-def write_block(file: TextIO, block: str) -> None:
-    """A JSON list of items as a part of the page."""
-    file.write(f'<script type="application/json" class="items">{block}</script>\n')
-
-
-def page_parts(title: str, scripts: Sequence[str], page: Any, files: Sequence[str] = ()) -> tuple[str, str]:
-    """What stands before and after a page's blocks of items.
-
-    The page may load nothing but itself: its Content-Security-Policy names the digests of its own script and style, and
-    data blocks (JSON) are never run.
+def write_page(path: Path, title: str, scripts: Sequence[str], page: Any, blocks: Iterable[str] = ()) -> None:
+    """One HTML file.
 
     Args:
+        path: where; written to a temporary name, then renamed.
         title: of the window.
         scripts: names in ``assets``, joined in this order.
         page: what ``camexp.pageData("page")`` gives: JSON.
-        files: scripts beside the page that bring further items, ``data_0001.js`` …
+        blocks: JSON lists of items, written one after another, so that they need not be in memory together.
     """
-    style, script = asset("viewer.css"), "\n".join(asset(f"{name}.js") for name in scripts)
-    # beside the page: pages opened from a disk cannot fetch, and have no origin of which 'self' could speak
-    beside = " 'self' file:" if files else ""
-    policy = (
-        f"default-src 'none'; script-src {_digest(script)}{beside}; style-src {_digest(style)}; img-src data: blob:; "
-        "base-uri 'none'; form-action 'none'"
-    )
-    head = (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{escape(policy)}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f'<link rel="icon" href="data:,">\n<title>{escape(title)}</title>\n<style>{style}</style>\n</head>\n<body>\n'
-        "<noscript>This page needs JavaScript, from this file only; nothing is loaded.</noscript>\n"
-        f'<script type="application/json" id="colour-maps">{asset("colour_maps.json")}</script>\n'
-        f'<script type="application/json" id="page">{json_text(page)}</script>\n'
-    )
-    # the items' files call what the page's script defines, which reads what they brought once all are there
-    tags = "".join(f'<script src="{escape(name)}"></script>\n' for name in files)
-    return head, f"{tags}<script>{script}</script>\n</body>\n</html>\n"
+    with page_file(path, title, scripts) as file:
+        for block in blocks:
+            file.block(block)
+        file.end(page)
 
 
 def _digest(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _valid(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()

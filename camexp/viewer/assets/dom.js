@@ -76,12 +76,36 @@
   /** What the page was given: the JSON of a script element, which is data and never run. */
   const pageData = id => JSON.parse(document.getElementById(id).textContent);
 
-  /** Items of all data blocks, in their order: in the page itself, or in data_0001.js … beside it. */
-  const blocks = [];
-  const add = items => blocks.push(...items);
-  const pageItems = () => {
-    for (const block of document.querySelectorAll("script.items")) { add(JSON.parse(block.textContent)); block.remove(); }
-    return blocks;
+  /** The items of all data blocks, in their order. What a wall of thousands need not hold at once, photographs and maps,
+   *  lies in files beside the page: whole(item) is a promise of the item with all it has. */
+  const files = new Map(), MOST_FILES = 40;
+  let folder = null, all = [];
+  const pageItems = from => {
+    folder = from ?? null;
+    for (const block of document.querySelectorAll("script.items")) { all.push(...JSON.parse(block.textContent)); block.remove(); }
+    return all;
+  };
+  const fill = (number, parts) => { // called by data_0001.js …
+    const own = all.filter(item => item.file === number);
+    own.forEach((item, i) => Object.assign(item, parts[i]));
+    files.get(number)?.done();
+  };
+  const whole = item => {
+    if (!item.file || item.maps) return Promise.resolve(item);
+    if (!files.has(item.file)) {
+      for (const [number, old] of files) if (files.size >= MOST_FILES && old.filled) {
+        for (const one of all) if (one.file === number) delete one.photo, delete one.maps, delete one.ready;
+        files.delete(number);
+      }
+      const entry = { filled: false };
+      entry.promise = new Promise((resolve, reject) => {
+        const name = `data_${String(item.file).padStart(4, "0")}.js`;
+        entry.done = () => { entry.filled = true; resolve(); };
+        document.head.append(el("script", { src: `${encodeURIComponent(folder)}/${name}`, onerror: () => reject(new Error(`${folder}/${name} is missing: copy the folder with the page`)) }));
+      });
+      files.set(item.file, entry);
+    }
+    return files.get(item.file).promise.then(() => item);
   };
 
   /** The state that a link restores: `#class=3&view=two`. */
@@ -91,5 +115,5 @@
     try { history.replaceState(null, "", "#" + query); } catch { /* pages inside other pages have no address of their own */ }
   };
 
-  Object.assign(camexp, { el, svg, number, probability, select, slider, check, themeButton, pageHead, pageData, pageItems, add, readHash, writeHash });
+  Object.assign(camexp, { el, svg, number, probability, select, slider, check, themeButton, pageHead, pageData, pageItems, fill, whole, readHash, writeHash });
 })(globalThis.camexp ??= {});

@@ -4,11 +4,11 @@
   const { el, Viewer, Wall, readHash, writeHash } = camexp;
 
   class Gallery {
-    constructor(items, meta) {
+    /** @param highest value of all images' maps: what one scale for all of them spans. */
+    constructor(items, meta, highest) {
       Object.assign(this, { items, meta });
-      this.highest = Math.max(...items.map(item => Math.max(...item.maps.high)));
       const state = readHash();
-      this.viewer = new Viewer(meta, { state, highest: this.highest, step: items.length > 1 ? by => this.open(this.next(by), true) : null,
+      this.viewer = new Viewer(meta, { state, highest, step: items.length > 1 ? by => this.open(this.next(by), true) : null,
         onstate: view => { this.view = view; this.remember(); } });
       this.position = el("p", { class: "muted" });
       const wall = Object.fromEntries(Object.entries(state).filter(([key]) => key.startsWith("wall.")).map(([key, value]) => [key.slice(5), value]));
@@ -32,6 +32,7 @@
       this.item = item;
       if (this.dialog && !this.dialog.open) this.dialog.showModal();
       this.position.textContent = this.wall ? `${this.wall.shown.findIndex(row => row.item === item) + 1} of ${this.wall.shown.length}` : "";
+      await camexp.whole(item);
       await this.viewer.show(item, { keep });
       this.viewer.node.querySelector("[aria-pressed=true]")?.focus({ preventScroll: true });
     }

@@ -141,7 +141,7 @@
       const { view, threshold, shapes, opacity } = this.state, { chances } = this.ready, name = label => this.meta.classes[label];
       const size = this.item.size, truth = this.item.boxes ?? [], [first, second] = this.stages;
       const outlines = { level: shapes === "none" ? null : threshold, kind: shapes, truth };
-      const text = label => `${name(label)}  p = ${probability(chances[label])}`;
+      const text = label => `${name(label)}, p = ${probability(chances[label])}`;
       const alt = (label, stage) => `Map of ${name(label)}, probability ${probability(chances[label])}, over ${this.item.name}`;
       this.pictures.classList.toggle("double", view === "beside" || view === "two");
       second.node.hidden = view === "overlay" || view === "difference";
@@ -155,7 +155,7 @@
       }
       const heated = view === "beside" ? second : first, found = heated.found[0];
       this.overlap = found && truth.length ? Math.max(...truth.map(box => iou(found.box, box))) : null;
-      if (this.overlap !== null) heated.caption.textContent += `   IoU with the true box ${this.overlap.toFixed(2)}`;
+      if (this.overlap !== null) heated.caption.textContent += `, IoU with the true box ${this.overlap.toFixed(2)}`;
       this.live.textContent = `${text(this.label)}, ${this.item.name}`;
       this.point(...(this.at ?? [null]));
       this.onstate(this.link.state = { class: this.label, ...(second.node.hidden && view !== "difference" ? {} : { with: this.other }), ...this.state });

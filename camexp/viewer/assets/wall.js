@@ -1,7 +1,7 @@
 // A wall of thumbnails with heat, of which only what is in view is drawn, however many there are.
 (camexp => {
   "use strict";
-  const { el, paint, unpack, colourMap, scaleOf, loadPhoto, probability, select, number } = camexp;
+  const { el, paint, unpack, whole, colourMap, scaleOf, loadPhoto, probability, select } = camexp;
   const TILE = 190, TEXT = 46, GAP = 12;
 
   const SORTS = {
@@ -20,10 +20,7 @@
     constructor(items, meta, { onopen, state = {}, onstate = () => {} }) {
       Object.assign(this, { items, meta, onopen, onstate });
       this.state = { sort: "order", class: "", outcome: "", text: "", ...state };
-      this.rows = items.map((item, index) => {
-        const { chances, order } = unpack(item);
-        return { item, index, best: order[0], p: chances[order[0]], truth: item.truth, area: item.area ?? 0 };
-      });
+      this.rows = items.map((item, index) => ({ item, index, best: item.best, p: item.p, truth: item.truth, area: item.area ?? 0 }));
       const set = key => value => { this.state[key] = value; this.filter(); };
       const present = [...new Set(this.rows.flatMap(row => [row.best, row.truth]).filter(label => label !== null && label !== undefined))].sort((a, b) => a - b);
       const truths = this.rows.some(row => row.truth !== null && row.truth !== undefined);
@@ -92,6 +89,7 @@
     }
 
     async paint(canvas, item, best) {
+      await whole(item);
       const photo = await loadPhoto(item.photo), { maps, row, held } = unpack(item), [H, W] = item.size, factor = 2 * TILE / Math.max(H, W);
       [canvas.width, canvas.height] = [Math.max(1, Math.round(W * factor)), Math.max(1, Math.round(H * factor))];
       const k = row.get(row.has(best) ? best : held[0]), [low, high] = scaleOf("image", maps, k);

@@ -1,0 +1,81 @@
+"""``report.html`` of a prediction: every image with its maps, to look at in a browser."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from camexp import __version__
+from camexp.config import PredictOptions
+from camexp.methods import build_method, is_cam
+from camexp.models import CAMClassifier
+from camexp.prediction.results import Explanation
+from camexp.viewer import ImageReport, item, meta, photograph
+
+REPORT = "report.html"
+FEW = 100  # images that may have large photographs
+LARGE, SMALL = (960, 85), (320, 75)  # pixels of the longer side, quality
+TOP = 5
+MANY_CLASSES = 1000  # the maps of more would take as long as the network
+MOST_BYTES = 20e6  # of all maps of a report
+
+
+def all_or_top(classes: Sequence[str]) -> str:
+    """Which maps a report may hold: those of all classes, or of the most probable ones."""
+    return "all" if len(classes) <= MANY_CLASSES else f"top{TOP}"
+
+
+def open_report(
+    folder: Path, count: int, model: CAMClassifier, options: PredictOptions
+) -> AbstractContextManager[ImageReport | None]:
+    """The page that is written while images are explained; nothing with ``report=false``."""
+    if not options.report:
+        return nullcontext()
+    cam = options.cam.to_dict()
+    plain, identity = is_cam(build_method(options.cam)), model.head.linear.bias is None
+    note = "Raw maps; the mean of a map is its class's logit." if plain and identity else "Raw maps."
+    size = model.preprocessing.size
+    facts = [
+        ("checkpoint", options.ckpt),
+        ("method", ", ".join(f"{key}={value}" for key, value in cam.items() if value not in (None, False, [1.0]))),
+        ("precision", model.precision),
+        ("size", "each image's own" if size is None else f"{size[0]} × {size[1]} pixels"),
+        ("true class", "the name of an image's folder, where the network has a class of that name"),
+        ("box", "around the largest part above a share of the map's maximum (Zhou et al., section 3.2: 0.2)"),
+        ("camexp", __version__),
+    ]  # fmt: skip
+    page = {
+        "subtitle": f"{count} image{'s' if count != 1 else ''}, {Path(options.ckpt).name}",
+        "facts": facts,
+        "meta": meta(model.classes, plain and identity, note, options.colormap, options.alpha),
+    }
+    return ImageReport(folder / REPORT, count, "Where the network looked", page)
+
+
+def report_item(image: Explanation, rows: Sequence[Sequence[Any]], count: int) -> dict[str, Any]:
+    """One image of the page.
+
+    Args:
+        image: with its maps.
+        rows: its rows of ``predictions.csv``, the first one's box is what images are sorted by.
+        count: how many images the report has: few ones are shown larger, and with the maps of more classes.
+    """
+    maps, labels = image.more or (image.maps, image.labels)
+    if count * maps.size > MOST_BYTES:
+        top = np.argsort(-image.probabilities, kind="stable")[:TOP]
+        keep = np.flatnonzero(np.isin(labels, top) | np.isin(labels, image.labels))
+        maps, labels = maps[keep], labels[keep]
+    folder = image.path.parent.name
+    x0, y0, x1, y1 = rows[0][4:8]
+    height, width = image.size
+    return item(
+        image.path.name, str(image.path), image.size,
+        photograph(Image.fromarray(image.pixels), *(LARGE if count <= FEW else SMALL)),
+        image.logits, maps, labels, image.classes.index(folder) if folder in image.classes else None,
+        area=0 if x0 is None else (x1 + 1 - x0) * (y1 + 1 - y0) / (height * width),
+    )  # fmt: skip
