@@ -83,11 +83,11 @@ def ready(script, tmp_path, monkeypatch):
     real, seen = run.explain, []
 
     def call(at: int, do):
-        def explain(*arguments):
+        def explain(*arguments, **more):
             seen.append(arguments)
             if len(seen) == at:
                 do()
-            return real(*arguments)
+            return real(*arguments, **more)
 
         monkeypatch.setattr(run, "explain", explain)
         return script(
