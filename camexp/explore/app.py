@@ -156,6 +156,7 @@ class Explorer:
 
         leaving = asyncio.ensure_future(left())
         results = asyncio.gather(*(asyncio.wrap_future(self.engine.submit(job)) for job in jobs))
+        results.add_done_callback(lambda done: done.cancelled() or done.exception())  # of whom left nobody hears
         try:
             both: set[asyncio.Future[Any]] = {leaving, results}
             await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
