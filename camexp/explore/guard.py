@@ -94,6 +94,8 @@ class Guard:
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)
+                if message["status"] >= 400 and scope["method"] == "POST":
+                    headers["connection"] = "close"  # what is left of a refused upload is not even read
                 if cookie is not None:
                     headers["set-cookie"] = cookie
             await send(message)
