@@ -12,6 +12,7 @@ from mimetypes import guess_type
 from time import monotonic
 from typing import Any, TypeVar
 
+import numpy as np
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -206,14 +207,13 @@ def _key(preprocessing: Any) -> tuple[Any, ...]:
 
 
 def _answer(ready: Prepared, jobs: Sequence[Job], results: Sequence[Maps]) -> Response:
-    try:
-        items = [
-            item("", "", ready.size, ready.photo, maps.logits, maps.maps, maps.labels,
-                 identity=identity(job.loaded.model, job.settings), version=job.loaded.version)
-            for job, maps in zip(jobs, results, strict=True)
-        ]  # fmt: skip
-    except ValueError as error:
-        raise Refused(f"{error}: take another precision or method", 422) from error
+    if not all(np.isfinite(maps.logits).all() and np.isfinite(maps.maps).all() for maps in results):
+        raise Refused("the network's values are not finite: take another precision or method", 422)
+    items = [
+        item("", "", ready.size, ready.photo, maps.logits, maps.maps, maps.labels,
+             identity=identity(job.loaded.model, job.settings), version=job.loaded.version)
+        for job, maps in zip(jobs, results, strict=True)
+    ]  # fmt: skip
     return _json({"items": items})
 
 

@@ -52,12 +52,15 @@
       this.viewers = this.networks.map((network, k) => new Viewer(network.meta, { state: this.view ?? this.begin, step: by => this.step(by), onstate: state => this.changed(k, state) }));
       this.titles = this.networks.map(() => el("h2", {}));
       this.sides.classList.toggle("two", this.viewers.length > 1);
-      this.sides.replaceChildren(...this.viewers.map((viewer, k) => el("section", { hidden: true, "aria-label": this.networks[k].name }, this.titles[k], viewer.node)));
+      this.sides.replaceChildren(...this.viewers.map((viewer, k) => el("div", { hidden: true, class: "side" }, this.titles[k], viewer.node)));
       this.name();
     }
 
     name() {
-      this.networks.forEach(({ name, step, follows }, k) => { this.titles[k].textContent = name + (step === null ? "" : `, step ${step}`) + (follows ? " (followed)" : ""); });
+      this.networks.forEach(({ name, step, follows }, k) => {
+        this.titles[k].textContent = name + (step === null ? "" : `, step ${step}`) + (follows ? " (followed)" : "");
+        this.viewers[k].node.setAttribute("aria-label", this.networks.length > 1 ? `Viewer ${k + 1}: ${name}` : "Viewer");
+      });
     }
 
     add(images) {
@@ -133,7 +136,7 @@
     /** The open image in the viewers. @param keep the class that was chosen. */
     async show(keep) {
       const { items, error } = this.image ?? {};
-      for (const section of this.sides.children) section.hidden = !items || error !== null;
+      for (const side of this.sides.children) side.hidden = !items || error !== null;
       this.report();
       if (!items || error !== null) return;
       await Promise.all(this.viewers.map((viewer, k) => {
