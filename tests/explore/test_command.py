@@ -41,7 +41,9 @@ def test_an_image_is_explained_and_ctrl_c_ends_it(ckpt, tmp_path, signum):
         assert answer.status == 200 and len(json.loads(answer.read())["items"][0]["labels"]) == len(CLASSES)
         done = process.end(signum)  # with a connection that is kept open
     assert done.code == 128 + signum
-    assert f"stopped by {'Ctrl-C' if signum == signal.SIGINT else 'SIGTERM'}" in done.out and "Traceback" not in done.out
+    assert (
+        f"stopped by {'Ctrl-C' if signum == signal.SIGINT else 'SIGTERM'}" in done.out and "Traceback" not in done.out
+    )
     assert [path.name for path in tmp_path.iterdir()] == ["a.ckpt"]  # nothing is left behind
 
 
