@@ -13,6 +13,7 @@ from time import monotonic
 from typing import Any, TypeVar
 
 import numpy as np
+import torch
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -67,7 +68,8 @@ class Explorer:
         self.begin, self.waiting = Settings.of(options), 0
         self._reading = asyncio.Semaphore(READ_AT_ONCE)
         self._room = Room(4 * MOST_PIXELS)
-        self._pool = ThreadPoolExecutor(2, "decode")
+        # one core a photograph: several threads on so little would wait for one another, and then for the network's
+        self._pool = ThreadPoolExecutor(2, "decode", torch.set_num_threads, (1,))
 
     def application(self) -> Starlette:
         """It knows these addresses and no file's."""
