@@ -52,6 +52,25 @@ def select_devices(
     return {"accelerator": "gpu", "devices": devices, "strategy": "ddp" if wanted > 1 else "auto"}
 
 
+def select_device(gpus: Gpus) -> str:
+    """The one device of a script that takes one, in torch's words.
+
+    Args:
+        gpus: ``None``: a GPU if there is one; ``0``: the CPU; ``1`` or a list of one: that GPU.
+
+    Raises:
+        UserError: several, or one that is not there.
+
+    >>> select_device(0)
+    'cpu'
+    """
+    devices = select_devices(gpus, option="gpus")
+    if devices["strategy"] == "ddp" and gpus is not None:
+        raise UserError(f"gpus={gpus}: one GPU is used here, take gpus=1")
+    number = devices["devices"][0] if isinstance(devices["devices"], list) else 0
+    return f"cuda:{number}" if devices["accelerator"] == "gpu" else str(devices["accelerator"])
+
+
 def device_type(devices: Mapping[str, Any]) -> str:
     """Lightning's word for a device in torch's.
 

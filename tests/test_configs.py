@@ -11,6 +11,7 @@ from camexp import models
 from camexp.config import (
     DatasetOptions,
     EvaluateOptions,
+    ExploreOptions,
     ExportOptions,
     HeadOptions,
     PredictOptions,
@@ -134,7 +135,7 @@ def test_the_schema_is_that_of_the_options():
     assert json.loads((CONF / SCHEMA).read_text(encoding="utf-8")) == json.loads(json.dumps(schema()))
 
 
-@pytest.mark.parametrize("options", [TrainOptions, PredictOptions, EvaluateOptions, ExportOptions])
+@pytest.mark.parametrize("options", [TrainOptions, PredictOptions, EvaluateOptions, ExploreOptions, ExportOptions])
 def test_every_option_is_explained(options):
     def explained(group):
         for field in fields_of(group):

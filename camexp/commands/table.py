@@ -34,6 +34,7 @@ COMMANDS = {
     "train": Command("camexp.commands.train:main", "train a CAM network and watch its maps sharpen"),
     "predict": Command("camexp.commands.predict:main", "maps of any image and any class"),
     "evaluate": Command("camexp.commands.evaluate:main", "measure how well maps localise"),
+    "explore": Command("camexp.commands.explore:main", "drop images into a page and see where the network looks"),
     "export": Command("camexp.commands.export:main", "a network for other programs: ONNX, torch.export, safetensors"),
     "compare": Command("camexp.cli.compare:main", "the runs of a sweep side by side"),
     "features": Command("camexp.cli.features:main", "list and clear the stored features"),

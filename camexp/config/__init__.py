@@ -5,6 +5,7 @@ files that Hydra composes; what is composed is validated against the same classe
 """
 
 from camexp.config.evaluate import EvaluateOptions
+from camexp.config.explore import ExploreOptions
 from camexp.config.export import ExportOptions
 from camexp.config.groups import (
     CAMOptions,
@@ -27,6 +28,7 @@ COMMAND_OPTIONS: dict[str, type[Options]] = {
     "predict": PredictOptions,
     "evaluate": EvaluateOptions,
     "export": ExportOptions,
+    "explore": ExploreOptions,
 }
 
 __all__ = [
@@ -34,6 +36,7 @@ __all__ = [
     "CAMOptions",
     "DatasetOptions",
     "EvaluateOptions",
+    "ExploreOptions",
     "ExportOptions",
     "FeatureOptions",
     "HeadOptions",

@@ -16,7 +16,7 @@ from camexp.bounded_executor import BoundedExecutor
 from camexp.cam.colour import colour_map
 from camexp.config import EvaluateOptions, PredictOptions
 from camexp.config.validation import validated
-from camexp.devices import default_workers, select_devices
+from camexp.devices import default_workers, select_device
 from camexp.errors import Interrupted, UserError
 from camexp.labels import labels_as_text, resolve_label
 from camexp.launching.signals import Interrupts, signal_name
@@ -56,11 +56,7 @@ def read_options(config: DictConfig) -> PredictOptions:
 
 def load_model(options: PredictOptions | EvaluateOptions) -> CAMClassifier:
     """The network on its device, frozen, its preprocessing set to ``resize``."""
-    devices = select_devices(options.gpus, option="gpus")
-    if devices["strategy"] == "ddp" and options.gpus is not None:
-        raise UserError(f"gpus={options.gpus}: one GPU is used here, take gpus=1")
-    number = devices["devices"][0] if isinstance(devices["devices"], list) else 0
-    device = f"cuda:{number}" if devices["accelerator"] == "gpu" else devices["accelerator"]
+    device = select_device(options.gpus)
     model = load(Path(str(options.ckpt)).expanduser(), device, options.precision, options.compile)
     model.freeze("trunk")  # nothing trains here: gradients need not go further down than the method's layer
     if options.resize != "trained":

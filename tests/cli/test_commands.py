@@ -13,7 +13,7 @@ from camexp.launching import program
 from tests.conftest import ROOT
 from tests.test_startup import NOT_FOR_HELP, imported
 
-HYDRA = ("train", "predict", "evaluate", "export")
+HYDRA = ("train", "predict", "evaluate", "explore", "export")
 
 
 @pytest.mark.parametrize("name", COMMANDS)

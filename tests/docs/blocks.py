@@ -86,6 +86,6 @@ def ours(words: list[str]) -> Command | None:
     for place, word in enumerate(words):
         if word == "camexp" and place + 1 < len(words):
             return Command(words[place + 1], tuple(words[place + 2 :]))
-        if match := re.fullmatch(r"(train|predict|evaluate)\.py", word):
+        if match := re.fullmatch(r"(train|predict|evaluate|explore)\.py", word):
             return Command(match[1], tuple(words[place + 1 :]))
     return None

@@ -11,12 +11,14 @@ from hydra.core.override_parser.types import IntervalSweep, Override
 
 from camexp.cli.arguments import quote_paths
 from camexp.cli.own_configs import register_sources
-from camexp.config import EvaluateOptions, Options, PredictOptions, TrainOptions
+from camexp.config import EvaluateOptions, ExploreOptions, Options, PredictOptions, TrainOptions
 from camexp.config.validation import validated
 from tests.docs.blocks import Command
 from tests.test_configs import CONF
 
-OPTIONS: dict[str, type[Options]] = {"train": TrainOptions, "predict": PredictOptions, "evaluate": EvaluateOptions}
+OPTIONS: dict[str, type[Options]] = {
+    "train": TrainOptions, "predict": PredictOptions, "evaluate": EvaluateOptions, "explore": ExploreOptions,
+}  # fmt: skip
 OURS = ("sweep.resume=",)  # what cli.run takes away before Hydra sees it
 
 
@@ -58,7 +60,7 @@ def _values(override: Override) -> list[str]:
 
 
 def _validate(name: str, overrides: Sequence[str]) -> None:
-    where = {"train": "run_dir=run", "predict": "output=out", "evaluate": "output=out"}[name]
+    where = {"train": "run_dir=run", "predict": "output=out", "evaluate": "output=out"}.get(name, "debug=false")
     if any(one.startswith("output=") for one in overrides):
         where = "debug=false"
     register_sources()

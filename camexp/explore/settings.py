@@ -1,0 +1,110 @@
+"""How maps are made: what the page's controls say, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from camexp.config import CAMOptions, ExploreOptions
+from camexp.config.groups import InputSize, height_and_width
+from camexp.config.options import Options
+from camexp.errors import UserError
+from camexp.methods import Method, build_method, is_cam
+from camexp.models import CAMClassifier, Preprocessing
+
+FEW_CLASSES = 100  # an average's maps are at a quarter of the image's resolution
+MANY_CLASSES = 1000  # the maps of more take as long as the network
+TOP = "top5"
+MOST_SCALES = 8
+
+
+class _Size(Options):
+    size: InputSize
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A method and an input size; equal ones can share a forward pass.
+
+    Attributes:
+        method, layer, flip, scales, ten_crop: see :class:`camexp.config.CAMOptions`.
+        size: ``(H, W)``, ``"trained"``, or ``None``: each image's own.
+    """
+
+    method: str = "cam"
+    layer: str | tuple[str, ...] | None = None
+    flip: bool = False
+    scales: tuple[float, ...] = (1.0,)
+    ten_crop: bool = False
+    size: tuple[int, int] | str | None = "trained"
+
+    @classmethod
+    def of(cls, options: ExploreOptions) -> Settings:
+        """What the page begins with."""
+        cam, size = options.cam, options.input_size if options.resize != "trained" else "trained"
+        layer = tuple(cam.layer) if isinstance(cam.layer, list) else cam.layer
+        return cls(cam.method, layer, cam.flip, tuple(cam.scales), cam.ten_crop, size)
+
+    def build(self) -> Method:
+        """The method."""
+        layer, scales = list(self.layer) if isinstance(self.layer, tuple) else self.layer, list(self.scales)
+        views = {"flip": self.flip, "scales": scales, "ten_crop": self.ten_crop}
+        return build_method(CAMOptions.read({"method": self.method, "layer": layer, **views}, "cam"))
+
+    def preprocessing(self, model: CAMClassifier) -> Preprocessing:
+        """The network's own, at this size."""
+        own = model.preprocessing
+        return own if isinstance(self.size, str) else Preprocessing(self.size, own.mean, own.std)
+
+    def labels(self, model: CAMClassifier) -> str:
+        """Whose maps: of all classes where that costs little, else of the most probable ones."""
+        plain = is_cam(self.build())
+        few = MANY_CLASSES if plain else FEW_CLASSES if self.method == "cam" else 0
+        return "all" if len(model.classes) <= few else TOP
+
+    def to_query(self) -> dict[str, str]:
+        """What :func:`read_settings` reads."""
+        size = self.size or "own"
+        size = size if isinstance(size, str) else "x".join(map(str, size))
+        scales = ",".join(f"{scale:g}" for scale in self.scales)
+        flags = {"flip": str(int(self.flip)), "ten_crop": str(int(self.ten_crop))}
+        return {"method": self.method, "size": size, "scales": scales, **flags}
+
+
+def read_settings(query: Mapping[str, str], begin: Settings) -> Settings:
+    """The settings of a request.
+
+    Args:
+        query: ``method``, ``size`` (``trained``, ``own``, ``224``, ``224x320``), ``scales`` (``0.75,1``), ``flip`` and
+            ``ten_crop`` (``0``, ``1``); what it leaves out is as in the next one.
+        begin: what the command was given.
+
+    Raises:
+        UserError: a setting that is no setting.
+
+    >>> read_settings({"scales": "0.5,1", "size": "64x96"}, Settings()).to_query()
+    {'method': 'cam', 'size': '64x96', 'scales': '0.5,1', 'flip': '0', 'ten_crop': '0'}
+    """
+    given = {**begin.to_query(), **{key: value for key, value in query.items() if value}}
+    try:
+        scales: list[float] = [float(one) for one in given["scales"].split(",")]
+    except ValueError:
+        raise UserError(f"scales={given['scales']} is not a list of numbers: expected as 0.75,1,1.5") from None
+    if len(scales) > MOST_SCALES:
+        raise UserError(f"scales={given['scales']} are {len(scales)}: at most {MOST_SCALES} are averaged here")
+    flags = {key: given[key] in ("1", "true") for key in ("flip", "ten_crop")}
+    cam = CAMOptions.read({"method": given["method"], "scales": scales, **flags}, "cam")
+    layer = begin.layer if cam.method == begin.method else None
+    settings = Settings(cam.method, layer, cam.flip, tuple(cam.scales), cam.ten_crop, _read_size(given["size"]))
+    settings.build()  # an unknown method is told before anything is decoded
+    return settings
+
+
+def _read_size(text: str) -> tuple[int, int] | str | None:
+    if text in ("trained", "own"):
+        return text if text == "trained" else None
+    sides = text.split("x")
+    if len(sides) > 2 or not all(side.isascii() and side.isdecimal() and len(side) < 6 for side in sides):
+        raise UserError(f"size={text} is not a size: expected trained, own, or pixels as 224 or 224x320")
+    numbers = [int(side) for side in sides]
+    return height_and_width(_Size.read({"size": numbers[0] if len(numbers) == 1 else numbers}).size)
