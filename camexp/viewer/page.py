@@ -17,13 +17,19 @@ from camexp.files import atomic_write
 
 VIEWER = ("maps", "dom", "heat", "stage", "picture", "viewer")  # what every page with a viewer takes, in this order
 GALLERY = (*VIEWER, "wall", "gallery")
-WITH_STYLE = ("table", "evaluation")  # scripts that bring a sheet of their own, NAME.css, after the one of all pages
 
 
 @lru_cache
 def asset(name: str) -> str:
     """A file of ``camexp/viewer/assets``."""
     return (resources.files("camexp.viewer") / "assets" / name).read_text(encoding="utf-8")
+
+
+@lru_cache
+def sheet(script: str) -> str:
+    """The style that a script brings, ``NAME.css`` beside it; most bring none."""
+    file = resources.files("camexp.viewer") / "assets" / f"{script}.css"
+    return file.read_text(encoding="utf-8") if script != "viewer" and file.is_file() else ""
 
 
 def json_text(content: Any) -> str:
@@ -43,8 +49,7 @@ class PageFile:
 
     def __init__(self, file: TextIO, scripts: Sequence[str]):
         self._file, self._script = file, "\n".join(asset(f"{name}.js") for name in scripts)
-        sheets = ("viewer", *(name for name in scripts if name in WITH_STYLE))
-        self._style = "\n".join(asset(f"{name}.css") for name in sheets)
+        self._style = asset("viewer.css") + "".join(sheet(name) for name in scripts)
 
     def begin(self, title: str, policy: str = "") -> None:
         """The head. The page may load nothing but itself: its Content-Security-Policy names the digests of its own
