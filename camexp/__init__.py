@@ -5,17 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.4.0.dev0"  # the one place; packaging reads it here
-__all__ = ["CAMClassifier", "CAMResult", "UserError", "load"]
+__all__ = ["CAMClassifier", "CAMResult", "UserError", "load", "show"]
 
 if TYPE_CHECKING:
     from camexp.errors import UserError
     from camexp.models import CAMClassifier, CAMResult, load
+    from camexp.viewer.notebook import show
 
 _HOMES = {
     "load": "camexp.models",
     "CAMClassifier": "camexp.models",
     "CAMResult": "camexp.models",
     "UserError": "camexp.errors",
+    "show": "camexp.viewer.notebook",
 }
 
 

@@ -1,7 +1,8 @@
-"""Values in Hydra's grammar of overrides."""
+"""Values in Hydra's grammar of overrides, and those of the command that runs."""
 
 from __future__ import annotations
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Quote, QuotedString
 
 
@@ -12,3 +13,15 @@ def quoted(value: object) -> str:
     ("'it\\\\'s (1)'", "'plain'")
     """
     return QuotedString(str(value), Quote.single).with_quotes()
+
+
+def command_line() -> tuple[list[str], dict[str, str | None]]:
+    """The overrides of the command that runs, and the choice that each group came to; none where Hydra runs nothing.
+
+    >>> command_line()
+    ([], {})
+    """
+    if not HydraConfig.initialized():
+        return [], {}
+    hydra = HydraConfig.get()
+    return list(hydra.overrides.task), dict(hydra.runtime.choices)

@@ -51,7 +51,7 @@ class Averaged:
             maps = upsample(result.maps, (bottom - top, right - left))
             total[..., top:bottom, left:right] += maps.flip(-1) if mirrored else maps
             count[top:bottom, left:right] += 1
-        return CAMResult(torch.stack(votes).mean(0), total / count.clamp(min=1), chosen)
+        return CAMResult(torch.stack(votes).mean(0), total / count.clamp(min=1), chosen, model.classes)
 
     def _views(self, images: Tensor) -> Iterator[tuple[Tensor, tuple[int, int, int, int], bool]]:
         """Each view, where it lies on the common grid (top, left, bottom, right), and whether it is mirrored."""

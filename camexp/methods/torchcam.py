@@ -68,7 +68,7 @@ class TorchCAM:
                 cams = extractor(chosen[:, number].tolist(), logits, normalized=False, **wanted)
                 size = max((cam.shape[-2:] for cam in cams), key=lambda size: size[0] * size[1])
                 maps.append(torch.stack([upsample(cam[:, None].float(), tuple(size))[:, 0] for cam in cams]).mean(0))
-        return CAMResult(logits.detach().float(), torch.stack(maps, 1).detach(), chosen)
+        return CAMResult(logits.detach().float(), torch.stack(maps, 1).detach(), chosen, model.classes)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -24,6 +24,9 @@ from camexp.models.threads import map_in_threads
 from camexp.models.trunks import build_trunk, freeze
 from camexp.precision import autocast, parameter_dtype, resolve_precision
 
+if TYPE_CHECKING:
+    from camexp.viewer.notebook import ImageLike, ViewerPage
+
 LabelsLike = LabelLike | Sequence[LabelLike | Sequence[LabelLike]] | Tensor
 
 
@@ -35,11 +38,13 @@ class CAMResult:
         logits: ``(B, C)`` float32.
         maps: ``(B, K, h, w)`` float32, raw, at the trunk's stride.
         labels: ``(B, K)`` the class of each map.
+        classes: all class names, where they are known.
     """
 
     logits: Tensor
     maps: Tensor
     labels: Tensor
+    classes: tuple[str, ...] = ()
 
     @property
     def probabilities(self) -> Tensor:
@@ -49,6 +54,12 @@ class CAMResult:
     def upsample(self, size: tuple[int, int], out: Tensor | None = None) -> Tensor:
         """The maps at ``(H, W)`` pixels: ``(B, K, H, W)``; see :func:`camexp.cam.maps.upsample`."""
         return upsample(self.maps, size, out)
+
+    def show(self, image: ImageLike | Sequence[ImageLike], **style: Any) -> ViewerPage:
+        """A viewer in a notebook, see :func:`camexp.viewer.notebook.show`."""
+        from camexp.viewer.notebook import show
+
+        return show(image, self, **style)
 
 
 # Of a batch on a CPU: with more, the layers' outputs leave its caches, and the system hands out new memory for each;
@@ -226,7 +237,7 @@ class CAMClassifier(nn.Module):
         chosen = self.resolve_labels(labels, logits)
         weights = self.head.linear.weight
         maps = class_activation_maps(activations, weights, None if labels == "all" else chosen)
-        return CAMResult(logits, maps, chosen)
+        return CAMResult(logits, maps, chosen, self.classes)
 
     def resolve_labels(self, labels: LabelsLike, logits: Tensor) -> Tensor:
         """``labels`` as indices ``(B, K)`` on the logits' device."""

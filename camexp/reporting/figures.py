@@ -66,9 +66,12 @@ def add_caption(image: Image.Image, lines: Sequence[str], size: int = 14) -> Ima
     return tile
 
 
-def add_colour_bar(image: Image.Image, low: float, high: float, colormap: str = "jet") -> Image.Image:
-    """The image with a colour bar at its right: the map's lowest, middle and highest value."""
-    size = max(10, min(14, image.height // 12))
+def add_colour_bar(
+    image: Image.Image, low: float, high: float, colormap: str = "jet", largest: int = 14
+) -> Image.Image:
+    """The image with a colour bar at its right: the map's lowest, middle and highest value, in letters of at most
+    ``largest`` pixels."""
+    size = max(10, min(largest, image.height // 12))
     ticks = [f"{value:.3g}" for value in (high, (low + high) / 2, low)]
     room = round(max(font(size).getlength(tick) for tick in ticks)) + 8
     bar = max(8, min(18, image.height // 14))
@@ -83,15 +86,15 @@ def add_colour_bar(image: Image.Image, low: float, high: float, colormap: str = 
     return tile
 
 
-def grid(rows: Sequence[Sequence[Image.Image]], title: str = "") -> Image.Image:
-    """Tiles in rows, columns aligned, on white; ``title`` stands above."""
+def grid(rows: Sequence[Sequence[Image.Image]], title: str = "", size: int = 17) -> Image.Image:
+    """Tiles in rows, columns aligned, on white; ``title`` stands above, in letters of ``size`` pixels."""
     columns = max(len(row) for row in rows)
     widths = [max((row[i].width for row in rows if i < len(row)), default=0) for i in range(columns)]
     heights = [max(tile.height for tile in row) for row in rows]
-    top = GAP + (26 if title else 0)
+    top = GAP + (round(size * 1.55) if title else 0)
     sheet = Image.new("RGB", (sum(widths) + GAP * (columns + 1), top + sum(heights) + GAP * len(rows)), PAPER)
     if title:
-        ImageDraw.Draw(sheet).text((GAP, GAP), ellipsize(title, 17, sheet.width - 2 * GAP), INK, font(17))
+        ImageDraw.Draw(sheet).text((GAP, GAP), ellipsize(title, size, sheet.width - 2 * GAP), INK, font(size))
     y = top
     for row, height in zip(rows, heights, strict=True):
         x = GAP

@@ -17,6 +17,7 @@ from camexp.files import atomic_write
 from camexp.reporting.figures import add_caption, add_colour_bar, grid, resize_longer_side
 
 TILE = 240
+TEXT = 14  # the height of the captions' letters in pixels
 
 
 @dataclass(frozen=True)
@@ -45,20 +46,31 @@ class Panel:
         return Image.fromarray(overlay(np.asarray(small), cam, colormap, alpha))
 
 
-def snapshot(panels: Sequence[Panel], step: int, colormap: str = "jet", alpha: float = 0.5) -> Image.Image:
-    """The maps of one step side by side, with colour bars, class, probability and step."""
+def snapshot(
+    panels: Sequence[Panel], step: int, colormap: str = "jet", alpha: float = 0.5, columns: int = 4, text: int = TEXT
+) -> Image.Image:
+    """The maps of one step side by side, ``columns`` in a row, with colour bars, class, probability and step."""
     tiles = []
     for panel in panels:
-        heat = add_colour_bar(panel.heat(colormap, alpha), float(panel.cam.min()), float(panel.cam.max()), colormap)
+        low, high = float(panel.cam.min()), float(panel.cam.max())
+        heat = add_colour_bar(panel.heat(colormap, alpha), low, high, colormap, text)
         lines = [f"{panel.class_name}  p = {panel.probability:.3f}", f"predicted: {panel.predicted}"]
-        tiles.append(add_caption(heat, lines))
-    columns = min(len(tiles), 4)
-    rows = [tiles[start : start + columns] for start in range(0, len(tiles), columns)]
-    return grid(rows, title=f"step {step}")
+        tiles.append(add_caption(heat, lines, text))
+    return grid(_wrapped(tiles, columns), title=f"step {step}", size=round(1.2 * text))
+
+
+def snapshot_card(panels: Sequence[Panel], step: int, colormap: str = "jet", alpha: float = 0.5) -> Image.Image:
+    """:func:`snapshot` to be read at 300 pixels of width, as TensorBoard shows it."""
+    return snapshot(panels, step, colormap, alpha, columns=2, text=20 if len(panels) == 1 else 28)
 
 
 def evolution(
-    history: Sequence[tuple[int, Sequence[Panel]]], most: int = 7, colormap: str = "jet", alpha: float = 0.5
+    history: Sequence[tuple[int, Sequence[Panel]]],
+    most: int = 7,
+    colormap: str = "jet",
+    alpha: float = 0.5,
+    columns: int | None = None,
+    text: int = TEXT,
 ) -> Image.Image:
     """A strip for each inspected map: the photograph, then its map after chosen steps.
 
@@ -66,16 +78,30 @@ def evolution(
         history: ``(step, panels)`` in the order of the steps, the same panels each time.
         most: how many steps to show: the first, the last, and more of the early ones between, when
             maps change fastest.
+        colormap, alpha: of the overlay.
+        columns: tiles in a row, after which the strip goes on below; ``None``: all.
+        text: the height of the captions' letters in pixels.
     """
     chosen = [history[index] for index in select_steps(len(history), most)]
-    rows = []
+    rows: list[Sequence[Image.Image]] = []
     for number, first in enumerate(history[0][1]):
-        row = [add_caption(resize_longer_side(first.image, TILE), [first.class_name, ""])]
+        row = [add_caption(resize_longer_side(first.image, TILE), [first.class_name, ""], text)]
         for step, panels in chosen:
             panel = panels[number]
-            row.append(add_caption(panel.heat(colormap, alpha), [f"step {step}", f"p = {panel.probability:.3f}"]))
-        rows.append(row)
+            row.append(add_caption(panel.heat(colormap, alpha), [f"step {step}", f"p = {panel.probability:.3f}"], text))
+        rows += _wrapped(row, columns or len(row))
     return grid(rows)
+
+
+def evolution_card(
+    history: Sequence[tuple[int, Sequence[Panel]]], colormap: str = "jet", alpha: float = 0.5
+) -> Image.Image:
+    """:func:`evolution` in rows of four tiles, to be read at 300 pixels of width, as TensorBoard shows it."""
+    return evolution(history, colormap=colormap, alpha=alpha, columns=4, text=36)
+
+
+def _wrapped(tiles: Sequence[Image.Image], columns: int) -> list[Sequence[Image.Image]]:
+    return [tiles[start : start + columns] for start in range(0, len(tiles), columns)]
 
 
 def select_steps(count: int, most: int) -> list[int]:

@@ -35,6 +35,7 @@ from camexp.training.progress import TrainingProgress
 from camexp.training.pruning import Pruning
 from camexp.training.resume import ResumeCallback, ResumePoint
 from camexp.training.resume_checks import image_digest, require_same_images, require_same_trunk
+from camexp.training.tensorboard import continued
 from camexp.training.trainer import build_lightning_trainer, total_steps
 
 log = logging.getLogger(__name__)
@@ -148,9 +149,9 @@ def build_trainer(
 
 def build_logger(name: str, node: Mapping[str, Any], resumed: ResumePoint | None) -> Logger:
     """One of the ``logger`` group; TensorBoard then hides what an interrupted run wrote after its checkpoint."""
-    tensorboard = resumed is not None and str(node.get("_target_", "")).endswith("TensorBoardLogger")
-    purge = {"purge_step": resumed.step + 1 if resumed.path else 0} if tensorboard and resumed else {}
-    return instantiate({**node, **purge}, f"logger={name}")
+    if resumed is not None and str(node.get("_target_", "")).endswith("TensorBoardLogger"):
+        node = {**node, **continued(node, resumed.step if resumed.path else None)}
+    return instantiate(node, f"logger={name}")
 
 
 def build_inspector(

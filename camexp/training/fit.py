@@ -10,11 +10,12 @@ import torch
 from omegaconf import OmegaConf
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
+from camexp.config import flat
 from camexp.errors import UserError, reason
 from camexp.files import display_path
 from camexp.training.checkpoints import Checkpoints
 from camexp.training.datamodule import CAMDataModule
-from camexp.training.loggers import log_text
+from camexp.training.loggers import log_begin
 from camexp.training.module import CAMModule
 from camexp.training.report import find_callback
 from camexp.training.resume import ResumePoint
@@ -36,7 +37,8 @@ def fit(trainer: pl.Trainer, module: CAMModule, datamodule: CAMDataModule, resum
             f"validating on {len(datamodule.split.val)}; run folder {display_path(trainer.default_root_dir)}"
         )
         if resumed is None or resumed.path is None:
-            log_text(trainer, "config", OmegaConf.to_yaml(OmegaConf.create(module.config)))
+            config = OmegaConf.to_yaml(OmegaConf.create(module.config))
+            log_begin(trainer, config, flat(module.config), localises=datamodule.images.mask is not None)
     if trainer.world_size > 1:
         atexit.register(_leave_process_group)
     path = resumed.path if resumed else None

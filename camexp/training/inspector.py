@@ -19,7 +19,7 @@ from camexp.files import atomic_write
 from camexp.labels import resolve_label
 from camexp.methods import Method, is_cam
 from camexp.models import CAMClassifier
-from camexp.reporting.snapshots import Panel, evolution, snapshot, write_animation
+from camexp.reporting.snapshots import Panel, evolution, evolution_card, snapshot, snapshot_card, write_animation
 from camexp.run_files import CAM_STEPS
 from camexp.training.loggers import log_image
 
@@ -88,7 +88,8 @@ class CAMInspector(pl.Callback):
                 strip.save(temporary)
             pictures = [self._picture(step, "png") for step, _ in self.history]
             write_animation(self.folder / "evolution.gif", [path for path in pictures if path.exists()])
-            log_image(trainer, "cams/evolution", strip, trainer.global_step)
+            card = evolution_card(self.history, **self.style)  # type: ignore[arg-type]
+            log_image(trainer, "cams/evolution", strip, card, trainer.global_step)
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -134,7 +135,7 @@ class CAMInspector(pl.Callback):
         with atomic_write(self._picture(step, "npy")) as temporary:
             np.save(temporary, np.stack([panel.cam for panel in panels]))
         self._append(step, panels)
-        log_image(trainer, "cams/snapshot", figure, step)
+        log_image(trainer, "cams/snapshot", figure, snapshot_card(panels, step, **self.style), step)  # type: ignore[arg-type]
 
     def _panels(self, classifier: CAMClassifier, index: int) -> list[Panel]:
         picture = self.pictures[index]

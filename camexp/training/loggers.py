@@ -10,8 +10,12 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 from PIL import Image
-from pytorch_lightning.loggers import Logger, TensorBoardLogger
+from pytorch_lightning import loggers
+from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
+
+from camexp.launching.overrides import command_line
+from camexp.training.tensorboard import TensorBoardLogger, hyperparameters, named_options
 
 
 class MetricsCSV(Logger):
@@ -49,30 +53,56 @@ class MetricsCSV(Logger):
             writer.writerow({key: f"{value:.6g}" if isinstance(value, float) else value for key, value in row.items()})
 
 
-def log_image(trainer: pl.Trainer, tag: str, image: Image.Image, step: int) -> None:
-    """A picture, to every logger that takes pictures."""
+def log_image(trainer: pl.Trainer, tag: str, image: Image.Image, card: Image.Image, step: int) -> None:
+    """A picture, to every logger that takes pictures.
+
+    Args:
+        trainer: whose loggers.
+        tag: the picture's name.
+        image: the picture.
+        card: the same for TensorBoard, which shows it a few hundred pixels wide.
+        step: after which it was made.
+    """
     for logger in trainer.loggers:
-        if isinstance(logger, TensorBoardLogger):
-            logger.experiment.add_image(tag, np.asarray(image), step, dataformats="HWC")
+        if isinstance(logger, loggers.TensorBoardLogger):
+            name = logger.tag(tag) if isinstance(logger, TensorBoardLogger) else tag
+            logger.experiment.add_image(name, np.asarray(card), step, dataformats="HWC")
         elif type(logger).__name__ == "WandbLogger":
             logger.log_image(tag, [image], step=step)  # type: ignore[attr-defined]
         elif type(logger).__name__ == "MLFlowLogger":
             logger.experiment.log_image(logger.run_id, image, f"{tag}_{step:06d}.png")  # type: ignore[attr-defined]
 
 
-def log_text(trainer: pl.Trainer, tag: str, text: str) -> None:
-    """A text, to TensorBoard; the other loggers take the configuration as hyperparameters."""
+def log_begin(trainer: pl.Trainer, config: str, options: dict[str, Any], localises: bool) -> None:
+    """Configuration, hyperparameters and charts, to TensorBoard; the other loggers take all options at the end.
+
+    Args:
+        trainer: whose loggers.
+        config: the configuration as YAML.
+        options: the same as ``a.b``.
+        localises: whether maps are measured.
+    """
+    overrides, choices = command_line()
+    named = named_options(options, overrides, choices)
     for logger in trainer.loggers:
+        if isinstance(logger, loggers.TensorBoardLogger):
+            logger.experiment.add_text("config", "    " + config.replace("\n", "\n    "))
         if isinstance(logger, TensorBoardLogger):
-            logger.experiment.add_text(tag, "    " + text.replace("\n", "\n    "))
+            logger.log_begin(hyperparameters(options, named, choices), named, localises)
 
 
 def log_final(trainer: pl.Trainer, options: dict[str, Any], metrics: dict[str, float]) -> None:
-    """Hyperparameters with the run's final metrics, for the loggers' tables of runs."""
+    """The run's final metrics, with its options where a logger has a table of runs."""
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoardLogger):
-            logger.log_hyperparams(options, metrics)
+            # the others are the ends of its curves
+            measured_now = {name: value for name, value in metrics.items() if name not in trainer.callback_metrics}
+            logger.log_end(measured_now, trainer.global_step)
         elif not isinstance(logger, MetricsCSV):
-            logger.log_hyperparams(options)
-            logger.log_metrics(metrics)
-        logger.save()
+            final = {f"final/{name}": value for name, value in metrics.items()}
+            if isinstance(logger, loggers.TensorBoardLogger):
+                logger.log_hyperparams(options, final)
+            else:
+                logger.log_hyperparams(options)
+                logger.log_metrics(final)
+            logger.save()

@@ -62,7 +62,7 @@ def report(trainer: pl.Trainer, module: CAMModule, datamodule: CAMDataModule, op
         "git_commit": git_commit(Path(__file__).parent),
     }
     write_json(Path(options.run_dir) / SUMMARY, summary)
-    log_final(trainer, flat(options.to_dict()), {f"final/{key}": value for key, value in final.items()})
+    log_final(trainer, flat(options.to_dict()), final)
     image = datamodule.images.paths[datamodule.split.val[0]]
     command = next_command(program.current().spelled("predict"), checkpoints.best, image)
     log.info(f"\n{summary_table(summary)}\n\nsee where it looks:\n  {command}")

@@ -1,6 +1,7 @@
 """Pages to look at maps: a viewer in plain HTML, CSS and JavaScript, and what writes its data."""
 
 from camexp.viewer.items import item, meta, pack_maps, photograph, unpack_maps
+from camexp.viewer.notebook import ViewerPage, show
 from camexp.viewer.page import GALLERY, VIEWER, PageFile, json_text, page_file, write_page
 from camexp.viewer.report import ImageReport
 
@@ -9,12 +10,14 @@ __all__ = [
     "VIEWER",
     "ImageReport",
     "PageFile",
+    "ViewerPage",
     "item",
     "json_text",
     "meta",
     "pack_maps",
     "page_file",
     "photograph",
+    "show",
     "unpack_maps",
     "write_page",
 ]

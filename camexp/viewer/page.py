@@ -25,6 +25,13 @@ def asset(name: str) -> str:
     return (resources.files("camexp.viewer") / "assets" / name).read_text(encoding="utf-8")
 
 
+@lru_cache
+def sheet(script: str) -> str:
+    """The style that a script brings, ``NAME.css`` beside it; most bring none."""
+    file = resources.files("camexp.viewer") / "assets" / f"{script}.css"
+    return file.read_text(encoding="utf-8") if script != "viewer" and file.is_file() else ""
+
+
 def json_text(content: Any) -> str:
     """JSON that can stand in a script element: no ``<`` that could end it, whatever names hold.
 
@@ -42,20 +49,20 @@ class PageFile:
 
     def __init__(self, file: TextIO, scripts: Sequence[str]):
         self._file, self._script = file, "\n".join(asset(f"{name}.js") for name in scripts)
+        self._style = asset("viewer.css") + "".join(sheet(name) for name in scripts)
 
     def begin(self, title: str, policy: str = "") -> None:
         """The head. The page may load nothing but itself: its Content-Security-Policy names the digests of its own
         script and style, and data blocks (JSON) are never run; ``policy`` adds sources of scripts."""
-        style = asset("viewer.css")
         rules = (
-            f"default-src 'none'; script-src {_digest(self._script)}{policy}; style-src {_digest(style)}; "
+            f"default-src 'none'; script-src {_digest(self._script)}{policy}; style-src {_digest(self._style)}; "
             "img-src data: blob:; base-uri 'none'; form-action 'none'"
         )
         self._file.write(
             '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
             f'<meta http-equiv="Content-Security-Policy" content="{escape(rules)}">\n'
             '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-            f'<link rel="icon" href="data:,">\n<title>{escape(_valid(title))}</title>\n<style>{style}</style>\n'
+            f'<link rel="icon" href="data:,">\n<title>{escape(_valid(title))}</title>\n<style>{self._style}</style>\n'
             "</head>\n<body>\n"
             "<noscript>This page needs JavaScript, from this file only; nothing is loaded.</noscript>\n"
             f'<script type="application/json" id="colour-maps">{asset("colour_maps.json")}</script>\n'

@@ -4,7 +4,15 @@ from PIL import Image
 
 from camexp.cam import colour_map
 from camexp.reporting.figures import add_caption, add_colour_bar, ellipsize, font, grid, resize_longer_side
-from camexp.reporting.snapshots import Panel, evolution, select_steps, snapshot, write_animation
+from camexp.reporting.snapshots import (
+    Panel,
+    evolution,
+    evolution_card,
+    select_steps,
+    snapshot,
+    snapshot_card,
+    write_animation,
+)
 
 
 @pytest.mark.parametrize("text", ["llama", "a" * 300, "", "ÄÖÜ αβγ — Привет", "one two three " * 20])
@@ -47,6 +55,29 @@ def test_a_strip_has_a_row_a_map_and_a_column_a_step():
     assert many.height == few.height
     assert many.width > 2 * few.width
     assert snapshot(panels(0), 7).width > snapshot(panels(0)[:1], 7).width
+
+
+def test_captions_are_legible_on_a_card(monkeypatch):
+    """TensorBoard scales a picture down to 300 pixels of width: letters of 10 pixels are left then, and nothing is cut."""
+    written: list = []
+
+    def captioned(image, lines, size=14):
+        written.append((size, image.width, lines))
+        return add_caption(image, lines, size)
+
+    monkeypatch.setattr("camexp.reporting.snapshots.add_caption", captioned)
+    history = [(step, panels(step)) for step in range(0, 1000, 50)]
+    for draw in (
+        lambda: evolution_card(history),
+        lambda: snapshot_card(panels(950), 950),
+        lambda: snapshot_card(panels(950)[:1], 950),
+    ):
+        written.clear()
+        card = draw()
+        assert written
+        for size, width, lines in written:
+            assert size * min(1, 300 / card.width) > 10
+            assert [ellipsize(line, size, width - 2) for line in lines] == lines
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 8, 100, 5000])

@@ -216,19 +216,26 @@ def test_what_may_change_in_the_middle_and_what_not(run, colours):
 def test_tensorboard_shows_each_step_once(run, tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    def scalars(folder):
-        events = EventAccumulator(
-            str(next((tmp_path / folder).rglob("events.out*")).parent), size_guidance={"scalars": 0}
-        )
-        events.Reload()
-        return {tag: [(e.step, e.value) for e in events.Scalars(tag)] for tag in ("train/loss", "val/accuracy", "lr")}
+    def scalars(folder, tags):
+        (place,) = {path.parent for path in (tmp_path / folder).rglob("events.out*")}
+        assert place == tmp_path / folder
+        events = EventAccumulator(str(place), size_guidance={"scalars": 0}).Reload()
+        return [[(e.step, e.value) for e in events.Scalars(tag)] for tag in tags]
 
     assert run("whole").code == 0
     assert run("parts", trip(5, "on_train_batch_end")).code == 1
     assert run("parts", trip(9, "on_train_batch_end", signal.SIGTERM)).code == 143
     assert run("parts").code == 0
-    assert scalars("whole") == scalars("parts")
-    assert len(scalars("parts")["train/loss"]) == 12
+    tags = ("loss/train", "accuracy/val", "rate/lr")
+    assert scalars("whole", tags) == scalars("parts", tags)
+    assert len(scalars("parts", tags)[0]) == 12
+    # a run begun with an earlier version: its events in a folder of their own, under the metrics' names
+    earlier = ("logger.tensorboard._target_=pytorch_lightning.loggers.TensorBoardLogger",
+               "logger.tensorboard.version=tensorboard")  # fmt: skip
+    assert run("earlier", *earlier, trip(5, "on_train_batch_end")).code == 1
+    assert run("earlier").code == 0
+    assert scalars("earlier/tensorboard", ("train/loss", "val/accuracy", "lr")) == scalars("whole", tags)
+    assert list((tmp_path / "earlier").rglob("events.out*")) == list((tmp_path / "earlier/tensorboard").glob("events*"))
 
 
 @pytest.mark.slow

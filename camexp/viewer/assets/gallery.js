@@ -22,6 +22,7 @@
           this.viewer.node);
         this.node = el("div", {}, this.wall.node, this.dialog);
       } else this.node = el("div", {}, this.viewer.node);
+      addEventListener("hashchange", () => location.reload()); // a link to another state of this page was followed
       const first = this.wall ? items[state.image] : items[0];
       if (first) queueMicrotask(() => this.open(first));
     }
@@ -34,7 +35,7 @@
       this.position.textContent = this.wall ? `${this.wall.shown.findIndex(row => row.item === item) + 1} of ${this.wall.shown.length}` : "";
       await camexp.whole(item);
       await this.viewer.show(item, { keep });
-      this.viewer.node.querySelector("[aria-pressed=true]")?.focus({ preventScroll: true });
+      if (this.dialog) this.viewer.node.querySelector("[aria-pressed=true]")?.focus({ preventScroll: true });
     }
 
     /** The address of the page follows what is seen, so that it can be sent. */

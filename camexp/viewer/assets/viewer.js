@@ -68,9 +68,9 @@
         el("button", { type: "button", onclick: () => this.copy() }, "Copy as PNG"),
         el("button", { type: "button", onclick: () => this.link() }, "Copy link"));
       this.node = el("section", { class: "viewer", "aria-label": "Viewer" },
-        this.pictures,
+        el("div", {}, this.pictures, this.places),
         el("div", { class: "panel" }, this.verdict, this.bars, el("div", { class: "controls" }, this.search, this.second), this.names,
-          controls, this.places, actions, el("p", { class: "muted small" }, this.meta.note ?? ""),
+          controls, actions, el("p", { class: "muted small" }, this.meta.note ?? ""),
           el("p", { class: "muted small" }, "Keys: ↑ ↓ class, ← → image, v view, s scale, b outlines; on the picture, Shift and arrows move the cross.")),
         this.live);
       this.node.addEventListener("keydown", event => this.key(event));
