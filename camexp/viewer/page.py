@@ -17,6 +17,7 @@ from camexp.files import atomic_write
 
 VIEWER = ("maps", "dom", "heat", "stage", "picture", "viewer")  # what every page with a viewer takes, in this order
 GALLERY = (*VIEWER, "wall", "gallery")
+WITH_STYLE = ("table", "evaluation")  # scripts that bring a sheet of their own, NAME.css, after the one of all pages
 
 
 @lru_cache
@@ -42,20 +43,21 @@ class PageFile:
 
     def __init__(self, file: TextIO, scripts: Sequence[str]):
         self._file, self._script = file, "\n".join(asset(f"{name}.js") for name in scripts)
+        sheets = ("viewer", *(name for name in scripts if name in WITH_STYLE))
+        self._style = "\n".join(asset(f"{name}.css") for name in sheets)
 
     def begin(self, title: str, policy: str = "") -> None:
         """The head. The page may load nothing but itself: its Content-Security-Policy names the digests of its own
         script and style, and data blocks (JSON) are never run; ``policy`` adds sources of scripts."""
-        style = asset("viewer.css")
         rules = (
-            f"default-src 'none'; script-src {_digest(self._script)}{policy}; style-src {_digest(style)}; "
+            f"default-src 'none'; script-src {_digest(self._script)}{policy}; style-src {_digest(self._style)}; "
             "img-src data: blob:; base-uri 'none'; form-action 'none'"
         )
         self._file.write(
             '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
             f'<meta http-equiv="Content-Security-Policy" content="{escape(rules)}">\n'
             '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-            f'<link rel="icon" href="data:,">\n<title>{escape(_valid(title))}</title>\n<style>{style}</style>\n'
+            f'<link rel="icon" href="data:,">\n<title>{escape(_valid(title))}</title>\n<style>{self._style}</style>\n'
             "</head>\n<body>\n"
             "<noscript>This page needs JavaScript, from this file only; nothing is loaded.</noscript>\n"
             f'<script type="application/json" id="colour-maps">{asset("colour_maps.json")}</script>\n'
