@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import math
+import re
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from omegaconf import OmegaConf
 
 from camexp.config import flat
 from camexp.config.defaults import changed_options
+from camexp.reporting.progress import duration
 from camexp.run_files import CAM_MAPS, CAMS, METRICS, REPORT, SUMMARY
 from camexp.viewer.items import meta
 from camexp.viewer.page import VIEWER, write_page
@@ -149,16 +152,16 @@ def configuration(folder: Path, summary: Mapping[str, Any]) -> tuple[dict[str, A
 
 def facts(folder: Path, summary: Mapping[str, Any], overrides: Sequence[str]) -> list[tuple[str, str]]:
     """Hardware, versions and the rest of ``summary.json``, in words."""
-    import shlex
-
     named = {
         "device": "device", "devices": "processes", "precision": "precision", "classes": "classes",
-        "train_images": "training images", "val_images": "validation images", "seconds": "seconds",
+        "train_images": "training images", "val_images": "validation images",
         "images_per_second": "images per second", "git_commit": "commit of camexp",
     }  # fmt: skip
-    rows = [("command", shlex.join(["camexp", "train", *overrides]))] if overrides or summary else []
+    plain = [re.sub(r"^([^=]+=)'([\w./+-]+)'$", r"\1\2", one) for one in overrides]  # quotes that Hydra needs not
+    rows = [("command", shlex.join(["camexp", "train", *plain]))] if overrides or summary else []
     rows += [("run folder", str(folder.absolute()))]
     rows += [(words, str(summary[key])) for key, words in named.items() if summary.get(key) is not None]
+    rows += [("time", duration(summary["seconds"]))] if "seconds" in summary else []
     rows += [(f"final {key}", f"{value:.4f}") for key, value in summary.get("final", {}).items()]
     return rows + [(name, str(version)) for name, version in summary.get("versions", {}).items()]
 
