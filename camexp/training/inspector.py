@@ -167,7 +167,7 @@ class CAMInspector(pl.Callback):
         if is_cam(self.method):
             maps = classifier.explain_activations(activations, labels).maps[0]
             if self.names is not None:
-                kept = wanted_maps(len(logits), *maps.shape[1:], labels, logits.numpy())
+                kept = wanted_maps(len(logits), maps.shape[-2], maps.shape[-1], labels, logits.numpy())
         else:
             maps = self.method(classifier, classifier.preprocess(picture)[None], labels).maps[0]
         more = maps if kept is labels else classifier.explain_activations(activations, kept).maps[0]

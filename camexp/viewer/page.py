@@ -17,7 +17,8 @@ from camexp.files import atomic_write
 
 VIEWER = ("maps", "dom", "heat", "stage", "picture", "viewer")  # what every page with a viewer takes, in this order
 GALLERY = (*VIEWER, "wall", "gallery")
-WITH_STYLE = ("table", "evaluation", "player", "sweep")  # scripts that bring a sheet of their own, NAME.css, after the one of all pages
+# scripts that bring a sheet of their own, NAME.css, after the one of all pages
+WITH_STYLE = ("table", "evaluation", "player", "sweep")
 
 
 @lru_cache

@@ -59,11 +59,11 @@ def run_page(folder: Path, watched: Watched, now: Mapping[str, Any] | None = Non
     method = options.get("cam.method", "cam")
     note = f"Raw maps of {method}"
     note += "; the mean of a map is its class's logit." if watched.identity else "."
-    alpha = options.get("inspect.alpha", 0.5)
+    colormap, alpha = str(options.get("inspect.colormap", "jet")), float(options.get("inspect.alpha", 0.5))
     return {
         "title": folder.absolute().name,
         "subtitle": subtitle(summary, curves, running=now is not None),
-        "meta": meta(watched.classes, watched.identity, note, str(options.get("inspect.colormap", "jet")), float(alpha)),
+        "meta": meta(watched.classes, watched.identity, note, colormap, alpha),
         "images": watched.images,
         "curves": curves,
         "options": changed_options(options, choices, overrides),

@@ -21,7 +21,7 @@ def write_sweep_page(folder: Path, jobs: Sequence[Job]) -> Path:
 
     Args:
         folder: of the sweep.
-        jobs: see :func:`camexp.reporting.comparison.find_jobs`; those without maps have their row and line all the same.
+        jobs: see :func:`camexp.reporting.comparison.find_jobs`; one without maps has its row and line too.
     """
     watched = [read_watched(job.folder / CAMS / CAM_MAPS, MOST_BYTES / len(jobs)) for job in jobs]
     path = folder / f"{COMPARISON}.html"
@@ -44,9 +44,9 @@ def sweep_page(folder: Path, jobs: Sequence[Job], watched: Sequence[Watched]) ->
         for i, name in enumerate(names)
     ]
     rows = [
-        [value if column["type"] == "number" else None if value is None else str(value) for column, value in zip(columns, row, strict=True)]
+        [value if value is None or columns[i]["type"] == "number" else str(value) for i, value in enumerate(row)]
         for row in values
-    ]  # fmt: skip
+    ]
     photos: list[str] = []  # once, where jobs watched the same image
     lists: list[list[str]] = []
     for one in watched:
@@ -59,11 +59,12 @@ def sweep_page(folder: Path, jobs: Sequence[Job], watched: Sequence[Watched]) ->
     finished = sum(job.best is not None for job in jobs)
     identity = all(one.identity for one in watched if one.images)
     style = next((job.options for job in jobs if "inspect.colormap" in job.options), {})
+    colormap, alpha = str(style.get("inspect.colormap", "jet")), float(style.get("inspect.alpha", 0.5))
+    best = "" if jobs[0].best is None else f", the best accuracy {jobs[0].best:.4f} in job {jobs[0].name}"
     return {
         "title": f"{folder.absolute().name}: {len(jobs)} jobs",
-        "subtitle": f"{finished} with a result"
-        + (f", the best validation accuracy {jobs[0].best:.4f} in job {jobs[0].name}" if jobs[0].best is not None else ""),
-        "meta": meta([], identity, "", str(style.get("inspect.colormap", "jet")), float(style.get("inspect.alpha", 0.5))),
+        "subtitle": f"{finished} with a result{best}",
+        "meta": meta([], identity, "", colormap, alpha),
         "columns": columns, "rows": rows, "best": len(options), "jobs": listed, "photos": photos, "classes": lists,
     }  # fmt: skip
 

@@ -108,8 +108,9 @@ def read_watched(path: Path, most_bytes: float = 24e6) -> Watched:
         if line.startswith(b'{"step":') and line.endswith(b"}"):
             by_step.setdefault(line[8:].partition(b",")[0], []).append(line)
     chosen = evenly(list(by_step), most_bytes, sum(map(len, lines[begin + 1 :])))
-    steps = [line.decode() for step in chosen for line in by_step[step] if _parsed(line) is not None]
-    return Watched(found["classes"], found["identity"], found["images"], [line.replace("<", "\\u003c") for line in steps])
+    whole = [line for step in chosen for line in by_step[step] if _parsed(line) is not None]
+    steps = [line.decode().replace("<", "\\u003c") for line in whole]
+    return Watched(found["classes"], found["identity"], found["images"], steps)
 
 
 def evenly(steps: Sequence[Any], most: float, have: float) -> list[Any]:
