@@ -148,7 +148,7 @@ def figures_page(
     return {
         "facts": [(name, str(value)) for name, value in facts], "methods": list(summaries), "figures": figures,
         "thresholds": {name: one["threshold"] for name, one in summaries.items() if "threshold" in one},
-        "points": POINTS, "perUnit": PER_UNIT,
+        "elsewhere": source is not None, "points": POINTS, "perUnit": PER_UNIT,
     }  # fmt: skip
 
 

@@ -28,7 +28,7 @@
   };
 
   const percent = value => (100 * value).toFixed(2);
-  const figureTable = () => el("div", { class: "table-box", tabIndex: 0, role: "region", "aria-label": "Figures" }, el("table", {},
+  const figureTable = () => el("div", { class: "table-box plain", tabIndex: 0, role: "region", "aria-label": "Figures" }, el("table", {},
     el("caption", {}, page.methods.length > 1 ? "Shares in %; the best method of each line is bold" : "Shares in %"),
     el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "Figure"), ...page.methods.map(name => el("th", { scope: "col", class: "number" }, name)))),
     el("tbody", {}, ...page.figures.map(({ name, share, lower, values }) => {
@@ -53,7 +53,7 @@
     parts.push(part("Boxes as the threshold moves", boxes.node));
   }
   const right = boxed ? camexp.boxes.methods.map(name => {
-    const point = camexp.boxes.grid(page.thresholds[name]);
+    const point = camexp.boxes.best(name);
     return { name: page.methods.length > 1 ? `Boxes right, % (${name})` : "Boxes right, %", title: `IoU ≥ 0.5 at the threshold ${(point / (page.points - 1)).toFixed(2)}`,
       share: some => camexp.boxes.share(name, 0.5, point, some.filter(item => item.fits[name] !== undefined)) };
   }) : [];

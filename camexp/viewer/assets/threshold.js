@@ -12,8 +12,9 @@
       Object.assign(this, { page, items, onstate, onviewer, last: page.points - 1 });
       const method = this.methods.includes(state.method) ? state.method : this.methods[0], asked = Number.parseFloat(state.at);
       this.state = { method, iou: IOUS.includes(+state.iou) ? +state.iou : 0.5,
-        at: this.grid(Number.isFinite(asked) ? asked : page.thresholds[method] ?? 0.2) };
+        at: Number.isFinite(asked) ? this.grid(asked) : null };
       this.rows = new Map(this.methods.map(name => [name, items.filter(item => item.fits[name] !== undefined)]));
+      this.state.at ??= this.best(method);
       this.build();
       this.update();
     }
@@ -24,6 +25,13 @@
     share(method, iou, point, rows = this.rows.get(method)) {
       const least = Math.round(iou * this.page.perUnit);
       return rows.length ? rows.filter(item => fitsOf(item, method)[point] >= least).length / rows.length : null;
+    }
+
+    /** The point of the grid that the evaluation chose elsewhere, or where most of a method's boxes are right (IoU ≥ 0.5). */
+    best(method) {
+      if (this.page.elsewhere) return this.grid(this.page.thresholds[method]);
+      const shares = Array.from({ length: this.page.points }, (_, point) => this.share(method, 0.5, point));
+      return shares.indexOf(Math.max(...shares));
     }
 
     build() {
@@ -43,13 +51,15 @@
       this.compare = new Compare({ ...this.page, methods }, { step: by => this.step(by), oncursor: point => this.move(point), onviewer: item => this.view(item) });
       this.node = el("section", {},
         el("div", { class: "controls sticky" }, this.slide,
-          el("button", { type: "button", onclick: () => this.move(this.grid(this.page.thresholds[this.state.method] ?? 0.2)) }, "To the best threshold"),
+          el("button", { type: "button", onclick: () => this.move(this.best(this.state.method)) }, this.page.elsewhere ? "To the chosen threshold" : "To the best threshold"),
           several ? select("Method of the boxes below", methods.map(name => [name, name]), state.method, name => { state.method = name; lines(); }) : null,
           several ? select("All methods at", IOUS.map(iou => [iou, `IoU ≥ ${iou}`]), state.iou, iou => { state.iou = +iou; lines(); }) : null),
-        el("div", { class: "charts" }, ...this.charts.map(([one]) => one.node)),
-        el("div", { class: "table-box" }, el("table", {}, el("caption", {}, "Images with a right box at this threshold, %"),
+        el("p", { class: "muted small" }, `The page knows boxes in steps of ${1 / last} of the threshold; the figures above are of steps of 0.001: `
+          + `${methods.map(name => `${name} ${this.page.thresholds[name]}`).join(", ")}. IoU is that of the largest part's box.`),
+        el("div", { class: "charts" }, ...this.charts.map(([one]) => one.node),
+        el("div", { class: "table-box plain", tabIndex: 0, role: "region", "aria-label": "Right boxes at this threshold" }, el("table", {}, el("caption", {}, "Images with a right box at this threshold, %"),
           el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "Method"), ...IOUS.map(iou => el("th", { scope: "col", class: "number" }, `IoU ≥ ${iou}`)),
-            el("th", { scope: "col", class: "number" }, "mean IoU"), el("th", { scope: "col", class: "number" }, "images"))), this.figures)),
+            el("th", { scope: "col", class: "number" }, "mean IoU"), el("th", { scope: "col", class: "number" }, "images"))), this.figures))),
         this.worst.node, this.best.node, this.compare.node);
       for (const [one, series] of this.charts) one.set(series());
     }
