@@ -52,7 +52,9 @@
         context.strokeStyle = ink;
         context.lineWidth = width;
         context.setLineDash(dash);
-        context.strokeRect(box[0] * factor, box[1] * factor, (box[2] + 1 - box[0]) * factor, (box[3] + 1 - box[1]) * factor);
+        // a box around all of the image stays within the picture
+        const [left, top, right, bottom] = [Math.max(2, box[0] * factor), Math.max(2, box[1] * factor), Math.min(canvas.width - 2, (box[2] + 1) * factor), Math.min(canvas.height - 2, (box[3] + 1) * factor)];
+        context.strokeRect(left, top, right - left, bottom - top);
       }
   };
 

@@ -53,7 +53,7 @@
     parts.push(part("Boxes as the threshold moves", boxes.node));
   }
   const right = boxed ? camexp.boxes.methods.map(name => {
-    const point = camexp.boxes.best(name);
+    const point = camexp.boxes.bestPoint(name);
     return { name: page.methods.length > 1 ? `Boxes right, % (${name})` : "Boxes right, %", title: `IoU ≥ 0.5 at the threshold ${(point / (page.points - 1)).toFixed(2)}`,
       share: some => camexp.boxes.share(name, 0.5, point, some.filter(item => item.fits[name] !== undefined)) };
   }) : [];

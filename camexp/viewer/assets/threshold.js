@@ -14,7 +14,7 @@
       this.state = { method, iou: IOUS.includes(+state.iou) ? +state.iou : 0.5,
         at: Number.isFinite(asked) ? this.grid(asked) : null };
       this.rows = new Map(this.methods.map(name => [name, items.filter(item => item.fits[name] !== undefined)]));
-      this.state.at ??= this.best(method);
+      this.state.at ??= this.bestPoint(method);
       this.build();
       this.update();
     }
@@ -28,7 +28,7 @@
     }
 
     /** The point of the grid that the evaluation chose elsewhere, or where most of a method's boxes are right (IoU ≥ 0.5). */
-    best(method) {
+    bestPoint(method) {
       if (this.page.elsewhere) return this.grid(this.page.thresholds[method]);
       const shares = Array.from({ length: this.page.points }, (_, point) => this.share(method, 0.5, point));
       return shares.indexOf(Math.max(...shares));
@@ -37,7 +37,7 @@
     build() {
       const { methods, state, last } = this, percent = value => `${value.toFixed(1)} %`, several = methods.length > 1;
       const points = (method, iou) => Array.from({ length: this.page.points }, (_, i) => [i / last, 100 * this.share(method, iou, i)]);
-      const chart = title => new LineChart({ title, x: "threshold", y: "images with a right box, %", height: 260, xdomain: [0, 1], ydomain: [0, 100],
+      const chart = title => new LineChart({ title, x: "threshold", y: "right, %", height: 260, xdomain: [0, 1], ydomain: [0, 100],
         text: percent, oncursor: x => this.move(this.grid(x)) });
       this.charts = [[chart("One method, three IoUs"), () => IOUS.map(iou => ({ name: `${this.state.method}, IoU ≥ ${iou}`, points: points(this.state.method, iou) }))]];
       if (several) this.charts.push([chart("All methods at one IoU"), () => methods.map(name => ({ name: `${name}, IoU ≥ ${this.state.iou}`, points: points(name, this.state.iou) }))]);
@@ -51,7 +51,7 @@
       this.compare = new Compare({ ...this.page, methods }, { step: by => this.step(by), oncursor: point => this.move(point), onviewer: item => this.view(item) });
       this.node = el("section", {},
         el("div", { class: "controls sticky" }, this.slide,
-          el("button", { type: "button", onclick: () => this.move(this.best(this.state.method)) }, this.page.elsewhere ? "To the chosen threshold" : "To the best threshold"),
+          el("button", { type: "button", onclick: () => this.move(this.bestPoint(this.state.method)) }, this.page.elsewhere ? "To the chosen threshold" : "To the best threshold"),
           several ? select("Method of the boxes below", methods.map(name => [name, name]), state.method, name => { state.method = name; lines(); }) : null,
           several ? select("All methods at", IOUS.map(iou => [iou, `IoU ≥ ${iou}`]), state.iou, iou => { state.iou = +iou; lines(); }) : null),
         el("p", { class: "muted small" }, `The page knows boxes in steps of ${1 / last} of the threshold; the figures above are of steps of 0.001: `
