@@ -134,7 +134,7 @@ def test_a_click_on_confusions_and_classes_shows_their_images(evaluate, ready, o
     shown = page.evaluate("() => camexp.gallery.wall.shown.map(row => [row.truth, row.best])")
     assert shown == [[truth, best]] * int(counts[truth][best])
     again = open_page(ready / "out" / "report.html", page.evaluate("() => location.hash"))
-    again.wait_for_selector(".wall .tile")
+    again.wait_for_selector(".strip .tile")
     assert again.evaluate("() => camexp.gallery.wall.shown.map(row => [row.truth, row.best])") == shown
     page.get_by_role("button", name="Show all images").click()
     assert page.evaluate("() => camexp.gallery.wall.shown.length") == COUNT
