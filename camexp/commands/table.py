@@ -50,6 +50,7 @@ def usage() -> str:
         f"{rows}\n\n"
         "camexp COMMAND --help describes a command and its options; camexp --version prints the version.\n"
         'Shell completion: eval "$(camexp-train -sc install=bash)", then camexp-train …\n'
+        "(so too camexp-predict, -evaluate, -explore and -export; camexp with a space completes nothing).\n"
         "Without arguments camexp train trains on an embedded data set, in three minutes on two cores."
     )
 

@@ -51,7 +51,7 @@ class SheetOptions(Options):
 
 
 class EvaluateOptions(Options):
-    ckpt: NonEmptyPath | None = Field(None, description="a checkpoint that train.py wrote")
+    ckpt: NonEmptyPath | None = Field(None, description="a checkpoint from a training run")
     output: NonEmptyPath = Field("outputs/evaluate/${now:%Y-%m-%d}/${now:%H-%M-%S}", description="where results go")
     part: Literal["all", "train", "val"] | None = Field(
         None,
@@ -117,7 +117,7 @@ class EvaluateOptions(Options):
     @model_validator(mode="after")
     def _has_maps(self) -> Self:
         if self.ckpt is None and self.heatmaps is None:
-            raise UserError("ckpt is not given: add ckpt=FILE, a checkpoint that train.py wrote, or heatmaps=DIR")
+            raise UserError("ckpt is not given: add ckpt=FILE, a checkpoint from a training run, or heatmaps=DIR")
         if self.ckpt is None and self.dataset is None:
             raise UserError("dataset is not given: add dataset=imagefolder dataset.root=DIR")
         return self

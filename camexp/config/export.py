@@ -27,7 +27,7 @@ def _require_licence(name: str) -> str:
 
 class ExportOptions(Options):
     ckpt: NonEmptyPath = Field(
-        description="a checkpoint that train.py wrote, an exported folder, or a published network: timm/resnet50"
+        description="a checkpoint from a training run, an exported folder, or a published network: timm/resnet50"
     )
     to: Literal["onnx", "torch_export", "safetensors"] = Field(
         description="model.onnx, model.pt2 (torch.export), or model.safetensors, which camexp.load reads"

@@ -37,7 +37,7 @@ class MontageOptions(Options):
 
 class PredictOptions(Options):
     ckpt: NonEmptyPath = Field(
-        description="a checkpoint that train.py wrote, or a published network: timm/resnet50, torchvision/resnet50"
+        description="a checkpoint from a training run, or a published network: timm/resnet50, torchvision/resnet50"
     )
     input: Any = Field(description="an image, a folder (with all below it), a glob, or a list of these")
     label: Any = Field(

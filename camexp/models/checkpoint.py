@@ -48,7 +48,7 @@ def read_checkpoint(path: str | os.PathLike[str], option: str = "ckpt", mmap: bo
     """All that a checkpoint holds, on the CPU; nothing in it is executed.
 
     Args:
-        path: a ``.ckpt`` written by ``train.py``.
+        path: a ``.ckpt`` written by a training run.
         option: what the user calls it, for the error's sentence.
         mmap: leave the weights on disk until they are looked at.
 
@@ -56,20 +56,20 @@ def read_checkpoint(path: str | os.PathLike[str], option: str = "ckpt", mmap: bo
         UserError: no such file, or not a checkpoint of camexp.
     """
     if not Path(path).is_file():
-        raise UserError(f"{option}={path} is not a file: give the path of a checkpoint that train.py wrote")
+        raise UserError(f"{option}={path} is not a file: give the path of a checkpoint from a training run")
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except Exception as error:  # torch raises a dozen kinds, all of which mean the same to a user
         raise UserError(
             f"{option}={path} could not be read as a checkpoint ({reason(error)}): "
-            "it is damaged, or not one that train.py wrote"
+            "it is damaged, or not from a training run"
         ) from error
     if (
         not isinstance(checkpoint, dict)
         or not isinstance(checkpoint.get(METADATA), dict)
         or "state_dict" not in checkpoint
     ):
-        raise UserError(f"{option}={path} is not a checkpoint of camexp: expected one that train.py wrote")
+        raise UserError(f"{option}={path} is not a checkpoint of camexp: expected one from a training run")
     return checkpoint
 
 
@@ -82,7 +82,7 @@ def load(
     """The network in a checkpoint, in eval mode, with its classes and its preprocessing.
 
     Args:
-        path: a ``.ckpt`` written by ``train.py``, the folder (or ``model.safetensors``) that an export wrote, or the
+        path: a ``.ckpt`` written by a training run, the folder (or ``model.safetensors``) that an export wrote, or the
             name of a published network, as ``timm/resnet50``.
         device: where to put it; default: a GPU if there is one.
         precision, compile: see :meth:`CAMClassifier.optimise_for`.

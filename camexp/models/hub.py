@@ -114,7 +114,7 @@ def read_hub_config(path: str | os.PathLike[str], option: str = "ckpt") -> dict[
     file = folder / CONFIG
     if not file.is_file():
         raise UserError(
-            f"{option}={path} has no {CONFIG} beside it: give a checkpoint that train.py wrote, or the output "
+            f"{option}={path} has no {CONFIG} beside it: give a checkpoint from a training run, or the output "
             "of an export to=safetensors"
         )
     try:
