@@ -17,7 +17,6 @@ from camexp.files import atomic_write
 
 VIEWER = ("maps", "dom", "heat", "stage", "picture", "viewer")  # what every page with a viewer takes, in this order
 GALLERY = (*VIEWER, "wall", "gallery")
-# scripts that bring a sheet of their own, NAME.css, after the one of all pages
 
 
 @lru_cache
