@@ -25,9 +25,9 @@ from camexp.images import read_image
 from camexp.methods import is_cam
 from camexp.methods.registry import Method
 from camexp.models import CAMClassifier, CAMResult
+from camexp.run_files import REPORT
 from camexp.viewer import GALLERY, ImageReport, item, meta, pack_maps, photograph
 
-REPORT = "report.html"
 SCRIPTS = (*GALLERY, "charts", "table", "matrix", "boxes", "compare", "threshold", "evaluation")
 FEW = 100  # images that may have large photographs
 LARGE, SMALL = (960, 85), (320, 75)  # pixels of the longer side, quality

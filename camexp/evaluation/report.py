@@ -15,13 +15,12 @@ from camexp.cam.colour import overlay
 from camexp.cam.maps import upsample
 from camexp.config import EvaluateOptions
 from camexp.evaluation.figures import table
-from camexp.evaluation.pages import REPORT
 from camexp.evaluation.run import Outcome
 from camexp.evaluation.scores import Scores
 from camexp.files import atomic_write, save_png, write_csv, write_json
 from camexp.images import read_image
 from camexp.reporting.figures import add_caption, grid, resize_longer_side
-from camexp.run_files import EVALUATION
+from camexp.run_files import EVALUATION, REPORT
 
 log = logging.getLogger(__name__)
 
