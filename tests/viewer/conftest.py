@@ -14,6 +14,12 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 OpenPage = Callable[..., Page]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "chromium" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="module")  # its event loop runs in this thread: other modules may want one of their own
 def chromium() -> Iterator[Browser]:
     """The system's Chromium; playwright's own is not downloaded."""

@@ -36,6 +36,9 @@
   /** A probability: never 1.000 or 0.000 where it is not. */
   const probability = p => p > 0.9995 && p < 1 ? ">0.999" : p < 0.0005 && p > 0 ? "<0.001" : p.toFixed(3);
 
+  /** The same as an equation: p = 0.540, p > 0.999. */
+  const equation = p => probability(p).replace(/^([<>]?)/, (_, sign) => `p ${sign || "="} `);
+
   /** A select box; `options` are [value, text]. */
   const select = (label, options, value, onchange) => el("label", { class: "field" }, el("span", {}, label),
     el("select", { onchange: event => onchange(event.target.value) },
@@ -115,5 +118,5 @@
     try { history.replaceState(null, "", "#" + query); } catch { /* pages inside other pages have no address of their own */ }
   };
 
-  Object.assign(camexp, { el, svg, number, probability, select, slider, check, themeButton, pageHead, pageData, pageItems, fill, whole, readHash, writeHash });
+  Object.assign(camexp, { el, svg, number, probability, equation, select, slider, check, themeButton, pageHead, pageData, pageItems, fill, whole, readHash, writeHash });
 })(globalThis.camexp ??= {});

@@ -1,7 +1,7 @@
 // The report of a sweep: its jobs as lines, their maps at any step, their figures in a table.
 (camexp => {
   "use strict";
-  const { el, select, number, Player, Parallel, SortableTable, ColourBar, unpack, colourMap, colourMaps, paint, loadPhoto, probability, readHash, writeHash } = camexp;
+  const { el, select, number, Player, Parallel, SortableTable, ColourBar, unpack, colourMap, colourMaps, paint, loadPhoto, equation, readHash, writeHash } = camexp;
   const page = camexp.pageData("page"), { jobs, columns, rows } = page, TILE = 360, main = el("main", {}), state = readHash();
   for (const { job, steps } of camexp.pageItems()) if (steps.length) jobs[job].items = steps;
   const shown = jobs.map((job, i) => ({ ...job, row: rows[i], number: i })).filter(job => job.film && job.items);
@@ -44,7 +44,7 @@
         if (step !== this.player.step) return; // a later one is drawn already
         [canvas.width, canvas.height] = [Math.max(1, Math.round(W * factor)), Math.max(1, Math.round(H * factor))];
         paint(canvas, photo, k === undefined ? null : { values: maps.values(k), height: maps.height, width: maps.width, low: 0, high: this.highest, table: colourMap(this.map), opacity: page.meta.opacity, fade: true });
-        const text = label < 0 ? "no such class" : `step ${item.step}, p = ${probability(chances[label])}${k === undefined ? ", no map kept" : ""}`;
+        const text = label < 0 ? "no such class" : `step ${item.step}, ${equation(chances[label])}${k === undefined ? ", no map kept" : ""}`;
         caption.textContent = text;
         canvas.setAttribute("aria-label", `Map of ${this.name} in job ${job.name}: ${text}`);
       }

@@ -1,7 +1,7 @@
 // The viewer: one image, the maps of all its classes.
 (camexp => {
   "use strict";
-  const { el, number, probability, select, slider, check, Maps, floats, softmax, valueAt, iou, Stage, colourMap, colourMaps, SCALES, scaleOf, loadPhoto } = camexp;
+  const { el, number, probability, equation, select, slider, check, Maps, floats, softmax, valueAt, iou, Stage, colourMap, colourMaps, SCALES, scaleOf, loadPhoto } = camexp;
   const VIEWS = [["overlay", "heat over the photograph"], ["beside", "photograph beside heat"], ["two", "two classes"], ["difference", "their difference"]];
   const SHAPES = [["largest", "box of the largest part"], ["all", "boxes of all parts"], ["masks", "masks"], ["none", "none"]];
   const BARS = 8;
@@ -141,7 +141,7 @@
       const { view, threshold, shapes, opacity } = this.state, { chances } = this.ready, name = label => this.meta.classes[label];
       const size = this.item.size, truth = this.item.boxes ?? [], [first, second] = this.stages;
       const outlines = { level: shapes === "none" ? null : threshold, kind: shapes, truth };
-      const text = label => `${name(label)}, p = ${probability(chances[label])}`;
+      const text = label => `${name(label)}, ${equation(chances[label])}`;
       const alt = (label, stage) => `Map of ${name(label)}, probability ${probability(chances[label])}, over ${this.item.name}`;
       this.pictures.classList.toggle("double", view === "beside" || view === "two");
       second.node.hidden = view === "overlay" || view === "difference";
