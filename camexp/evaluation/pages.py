@@ -50,14 +50,14 @@ class EvaluationReport:
         self.plain = {name for name, method in methods.items() if is_cam(method)}
         self._waiting: dict[int, dict[str, Any]] = {}
 
-    def explain(self, model: CAMClassifier, features: Tensor, indices: Sequence[int], evaluated: CAMResult) -> None:
+    def explain(self, model: CAMClassifier, activations: Tensor, indices: Sequence[int], evaluated: CAMResult) -> None:
         """Keep the maps of plain CAM until the images are scored: of all classes, or of the likeliest and those
         that are ``evaluated``."""
         count, classes = len(self.images), len(model.classes)
-        area = features.shape[-2] * features.shape[-1]
+        area = activations.shape[-2] * activations.shape[-1]
         some = torch.cat([evaluated.logits.topk(min(TOP, classes), dim=1).indices, evaluated.labels], 1)
         every = count * area * (classes + len(self.names) - 1) <= MOST_BYTES
-        result = model.explain_features(features, "all" if every else some)
+        result = model.explain_activations(activations, "all" if every else some)
         logits, maps, labels = (part.float().cpu().numpy() for part in (result.logits, result.maps, result.labels))
         for row, index in enumerate(indices):
             own, first = np.unique(labels[row].astype(int), return_index=True)

@@ -112,11 +112,12 @@ def _run(
                 features = model.trunk_features(batch.images)
             else:
                 features = cache.trunk_features(move_data_to_device(batch, model.device), model)
-        plain_result = model.explain_features(features, wanted)
+            activations = model.head_activations(features)
+        plain_result = model.explain_activations(activations, wanted)
         plain_result.logits.cpu()
         plain_seconds = time.perf_counter() - start
         if page is not None:
-            page.explain(model, features, indices, plain_result)
+            page.explain(model, activations, indices, plain_result)
         sub = [number for number, index in enumerate(indices) if index in truth or index in faithful]
         if not methods:
             for number, index in enumerate(indices):

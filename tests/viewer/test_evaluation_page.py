@@ -44,7 +44,7 @@ def data_of(path):
     """The page's items and the rest, as Python reads them."""
     text = path.read_text(encoding="utf-8")
     items = [json.loads(part.split("</script>")[0]) for part in text.split('class="items">')[1:]]
-    return [item for block in items for item in block], json.loads(text.split('id="page">')[1].split("</script>")[0])
+    return [one for block in items for one in block], json.loads(text.split('id="page">')[1].split("</script>")[0])
 
 
 def levels(item, method):
