@@ -76,7 +76,7 @@
     };
     const labels = [...classes.keys()];
     return el("div", { class: "table-box matrix", tabIndex: 0, role: "region", "aria-label": "Confusion matrix" }, el("table", {},
-      el("caption", {}, "Images by true class (down) and predicted class (across); darker: a larger share of the true class. A click shows the images."),
+      el("caption", {}, "Images by true class (down) and predicted class (across); stronger: a larger share of the true class. A click shows the images."),
       el("thead", {}, el("tr", {}, el("td", {}), ...labels.map(head))),
       el("tbody", {}, ...labels.filter(label => counts.has(label)).map(truth => el("tr", {}, el("th", { scope: "row", title: classes[truth] }, classes[truth]), ...labels.map(best => cell(truth, best)))))));
   };
