@@ -20,6 +20,28 @@ ROWS = {
     "average_drop": "average drop (lower is better)", "increase": "increase in confidence (higher is better)",
     "seconds_per_image": "seconds an image",
 }  # fmt: skip
+MEANS = {
+    "top1": "the likeliest class is the true one",
+    "top5": "the true class is among the five likeliest",
+    "mean_class_recall": "recognised images of a class, each class counting the same",
+    "MaxBoxAccV2": "images of which a box fits, each IoU at its own best threshold, the mean of three",
+    "MaxBoxAcc": "images whose box fits a true one by at least a half, at the best threshold",
+    "threshold": "a share of the map between its minimum and its maximum",
+    "GT_known_localisation": "the box fits by at least a half, of the map of the evaluated class",
+    "top1_localisation": "the box fits, and the likeliest class is the true one",
+    "top5_localisation": "the box fits, and the true class is among the five likeliest",
+    "GT_known_localisation_at_20_percent": "the same, boxes at 20 % of the map's maximum (Zhou et al., CVPR 2016)",
+    "top1_localisation_at_20_percent": "the same, boxes at 20 % of the map's maximum",
+    "top5_localisation_at_20_percent": "the same, boxes at 20 % of the map's maximum",
+    "PxAP": "average precision of the map's pixels against the mask, over all thresholds",
+    "PxIoU": "overlap of the map's pixels with the mask, at the best threshold",
+    "pointing_game": "the map's highest point lies on the object",
+    "insertion": "probability of the class as the hottest pixels are put in first",
+    "deletion": "probability of the class as the hottest pixels are taken away first",
+    "average_drop": "what the class's probability loses where only the hot pixels are seen",
+    "increase": "images whose class becomes likelier where only the hot pixels are seen",
+    "seconds_per_image": "of the network and the method, scoring apart",
+}  # what each is, in a line
 LABEL = 48  # letters of the longest of these, and a space
 
 

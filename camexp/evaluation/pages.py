@@ -18,7 +18,7 @@ from camexp.config import EvaluateOptions
 from camexp.data import ImageSet
 from camexp.evaluation.box_curve import PER_UNIT, POINTS, BoxCurve, box_curve
 from camexp.evaluation.components import Components
-from camexp.evaluation.figures import LOWER, ROWS
+from camexp.evaluation.figures import LOWER, MEANS, ROWS
 from camexp.evaluation.ground_truth import GroundTruth
 from camexp.evaluation.scores import ScoredImage
 from camexp.images import read_image
@@ -121,12 +121,13 @@ def figures_page(
 
     >>> options = EvaluateOptions(ckpt="a.ckpt", cam={"method": "cam"})
     >>> page = figures_page({"cam": {"top1": 0.5, "threshold": 0.12}}, options, 3, 0)
-    >>> page["figures"][0], page["thresholds"]
-    ({'name': 'top-1 accuracy', 'share': True, 'lower': False, 'values': [0.5]}, {'cam': 0.12})
+    >>> page["figures"][0]["name"], page["figures"][0]["values"], page["thresholds"]
+    ('top-1 accuracy', [0.5], {'cam': 0.12})
     """
     figures = [
         {
-            "name": text.strip(), "share": key not in ("threshold", "seconds_per_image"), "lower": key in LOWER,
+            "name": text.strip(), "means": MEANS[key], "share": key not in ("threshold", "seconds_per_image"),
+            "lower": key in LOWER,
             "values": [None if one.get(key) is None else float(f"{one[key]:.6g}") for one in summaries.values()],
         }
         for key, text in ROWS.items() if any(one.get(key) is not None for one in summaries.values())

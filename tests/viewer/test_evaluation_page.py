@@ -142,6 +142,12 @@ def test_a_click_on_confusions_and_classes_shows_their_images(evaluate, ready, o
     assert page.evaluate("() => camexp.gallery.wall.shown.map(row => row.truth)") == [1] * (COUNT // 3)
     with (ready / "out" / "per_class.csv").open(newline="") as file:
         recalls = {row["class"]: float(row["recall"]) for row in csv.DictReader(file)}
+    # what was filtered before does not hide what is asked for
+    page.get_by_label("Outcome").select_option("right")
+    page.get_by_label("Path contains").fill("nowhere")
+    page.locator(".matrix tbody tr").nth(truth).locator("td").nth(best).locator("button").click()
+    assert page.evaluate("() => camexp.gallery.wall.shown.map(row => [row.truth, row.best])") == shown
+    assert page.get_by_label("Outcome").input_value() == page.get_by_label("Path contains").input_value() == ""
     head = page.get_by_role("button", name="Recall, %")
     head.click()
     assert page.locator("th[aria-sort=descending]").inner_text().startswith("Recall")
@@ -226,5 +232,11 @@ def test_many_classes_are_a_list_of_pairs(open_page, tmp_path):
         node.querySelector("tbody tr").click();
         return { clicked, rows: [...node.querySelectorAll("tbody tr")].map(row => [...row.children].map(cell => cell.textContent)) };
     }""")
+    squares = page.evaluate("""() => { const {data, width} = (canvas => canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height))(document.querySelector(".grid-matrix canvas"));
+        return [...Array(width * width).keys()].filter(i => data[4 * i + 3]).map(i => [Math.floor(i / width), i % width]) }""")
+    assert squares == [[0, 0], [0, 1], [2, 1], [3, 3]]  # of the classes that occur: 0, 1, 2 and 5
+    box = page.locator(".grid-matrix canvas").bounding_box()
+    page.locator(".grid-matrix canvas").hover(position={"x": 0.3 * box["width"], "y": 0.1 * box["height"]})
+    assert page.locator(".grid-matrix output").inner_text() == "class 0 taken for class 1: 2 of 3"
     assert pairs["rows"] == [["class 0", "class 1", "2", "67"], ["class 2", "class 1", "1", "100"]]
     assert pairs["clicked"] == [[0, 1]]

@@ -16,11 +16,16 @@
 
   /** The wall shows the images of a true class, those that were taken for another, or all. */
   const told = el("p", { class: "row", role: "status", tabIndex: -1 }), everything = gallery.wall?.rows;
+  const clear = () => {
+    Object.assign(gallery.wall.state, { class: "", outcome: "", text: "" });
+    for (const input of [...gallery.wall.node.querySelectorAll(".controls input, .controls select")].slice(0, -1)) input.value = ""; // the last one sorts
+  };
   const only = (truth, best, scroll = true) => {
     if (!gallery.wall) return;
     const some = Number.isInteger(truth), pair = Number.isInteger(best);
     [own.truth, own.best] = [some ? truth : undefined, pair ? best : undefined];
     Object.assign(gallery.wall, { rows: everything.filter(row => (!some || row.truth === truth) && (!pair || row.best === best)) });
+    if (scroll && some) clear(); // what the wall was filtered by before would hide what was asked for now
     gallery.wall.filter();
     told.replaceChildren(...(some ? [el("b", {}, pair ? truth === best ? `${classes[truth]}, recognised` : `${classes[truth]}, taken for ${classes[best]}` : `True class ${classes[truth]}`),
       el("button", { type: "button", onclick: () => { only(); } }, "Show all images")] : []));
@@ -30,12 +35,12 @@
   const percent = value => (100 * value).toFixed(2);
   const figureTable = () => el("div", { class: "table-box plain", tabIndex: 0, role: "region", "aria-label": "Figures" }, el("table", {},
     el("caption", {}, page.methods.length > 1 ? "Shares in %; the best method of each line is bold" : "Shares in %"),
-    el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "Figure"), ...page.methods.map(name => el("th", { scope: "col", class: "number" }, name)))),
-    el("tbody", {}, ...page.figures.map(({ name, share, lower, values }) => {
+    el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "Figure"), ...page.methods.map(name => el("th", { scope: "col", class: "number" }, name)), el("th", { scope: "col" }, "What it is"))),
+    el("tbody", {}, ...page.figures.map(({ name, means, share, lower, values }) => {
       const known = values.filter(value => value !== null), best = lower ? Math.min(...known) : Math.max(...known);
       const bold = known.length > 1 && name !== "at the threshold" && known.some(value => value !== best);
       return el("tr", {}, el("th", { scope: "row" }, name), ...values.map(value => el("td", { class: `number${bold && value === best ? " best" : ""}` },
-        value === null ? "–" : share ? percent(value) : value.toPrecision(3))));
+        value === null ? "–" : share ? percent(value) : value.toPrecision(3))), el("td", { class: "means" }, means));
     }))));
 
   const part = (title, ...children) => el("section", { class: "part" }, el("h2", {}, title), ...children);

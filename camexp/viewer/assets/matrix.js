@@ -17,6 +17,37 @@
 
   const total = row => [...(row ?? new Map()).values()].reduce((sum, count) => sum + count, 0);
 
+  /** The matrix of many classes as a picture, a square a pair; the list of pairs says the same to who cannot see or point. */
+  const picture = (counts, classes, onpair) => {
+    const labels = [...new Set([...counts].flatMap(([truth, row]) => [truth, ...row.keys()]))].sort((a, b) => a - b), side = labels.length;
+    const canvas = el("canvas", { width: side, height: side, role: "img", "aria-label": `Confusion matrix of ${side} classes; the list beside it has its pairs` }), said = el("output", {}, "Point at a square.");
+    const draw = () => {
+      const style = getComputedStyle(document.documentElement), context = canvas.getContext("2d");
+      context.clearRect(0, 0, side, side);
+      labels.forEach((truth, y) => labels.forEach((best, x) => {
+        const count = counts.get(truth)?.get(best);
+        if (!count) return;
+        context.globalAlpha = 0.25 + 0.75 * count / total(counts.get(truth)); // one image of many is seen, too
+        context.fillStyle = style.getPropertyValue(truth === best ? "--accent" : "--bad");
+        context.fillRect(x, y, 1, 1);
+      }));
+    };
+    const place = event => {
+      const box = canvas.getBoundingClientRect(), at = v => labels[Math.max(0, Math.min(side - 1, Math.floor(v * side)))];
+      return [at((event.clientY - box.top) / box.height), at((event.clientX - box.left) / box.width)];
+    };
+    const count = (truth, best) => counts.get(truth)?.get(best) ?? 0;
+    canvas.addEventListener("pointermove", event => {
+      const [truth, best] = place(event);
+      said.textContent = `${classes[truth]} taken for ${classes[best]}: ${count(truth, best)} of ${total(counts.get(truth))}`;
+    });
+    canvas.addEventListener("click", event => { const pair = place(event); if (count(...pair)) onpair(...pair); });
+    document.addEventListener("themechange", draw);
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+    draw();
+    return el("figure", { class: "grid-matrix" }, canvas, el("figcaption", { class: "muted small" }, "True class down, predicted class across; blue: recognised, red: confused. ", said));
+  };
+
   /** A table of counts, true classes down, predicted ones across, coloured by the share of the true class's images.
    *  Of many classes: the pairs that were confused. `onpair(truth, best)` follows a click. */
   const confusionTable = (items, classes, onpair) => {
@@ -25,12 +56,13 @@
       const pairs = [...counts].flatMap(([truth, row]) => [...row].filter(([best]) => best !== truth).map(([best, count]) => [truth, best, count]));
       pairs.sort((a, b) => b[2] - a[2]);
       const shown = pairs.slice(0, PAIRS);
-      return new SortableTable({
+      const list = new SortableTable({
         caption: `Pairs of classes that were confused${pairs.length > PAIRS ? `, the ${PAIRS} most frequent of ${pairs.length}` : ""}; a click shows the images`,
         columns: [{ name: "True class", type: "text" }, { name: "Predicted", type: "text" }, { name: "Images", type: "number" }, { name: "Of the true class, %", type: "number" }],
         rows: shown.map(([truth, best, count]) => [classes[truth], classes[best], count, share(truth, count)]),
         onrow: index => onpair(shown[index][0], shown[index][1]),
-      }).node;
+      });
+      return el("div", { class: "pairs" }, picture(counts, classes, onpair), list.node);
     }
     const head = label => el("th", { scope: "col", title: classes[label] }, el("span", {}, classes[label]));
     const cell = (truth, best) => {
@@ -44,7 +76,7 @@
     };
     const labels = [...classes.keys()];
     return el("div", { class: "table-box matrix", tabIndex: 0, role: "region", "aria-label": "Confusion matrix" }, el("table", {},
-      el("caption", {}, "Images by true class (down) and predicted class (across); darker: a larger share of the true class. A click shows the images."),
+      el("caption", {}, "Images by true class (down) and predicted class (across); stronger: a larger share of the true class. A click shows the images."),
       el("thead", {}, el("tr", {}, el("td", {}), ...labels.map(head))),
       el("tbody", {}, ...labels.filter(label => counts.has(label)).map(truth => el("tr", {}, el("th", { scope: "row", title: classes[truth] }, classes[truth]), ...labels.map(best => cell(truth, best)))))));
   };
