@@ -50,7 +50,7 @@
 
     reset() { for (const axis of this.axes) axis.range = [0, 1]; this.draw(); }
 
-    x(i) { return this.axes.length < 2 ? this.wide / 2 : 58 + i * (this.wide - 116) / (this.axes.length - 1); }
+    x(i) { return this.axes.length < 2 ? this.wide / 2 : 58 + i * (this.wide - 126) / (this.axes.length - 1); }
     y(at) { return HEIGHT - FOOT - at * (HEIGHT - FOOT - TOP); }
 
     draw() {
