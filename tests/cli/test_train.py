@@ -52,7 +52,7 @@ def test_a_run_leaves_all_it_promises(run, tmp_path):
     folder = tmp_path / "run"
     steps = 4 * 3  # 18 training images in batches of 8
     for name in (".hydra/config.yaml", "train.log", "metrics.csv", "summary.json", "classes.csv", "splits/train.csv",
-                 "splits/val.csv", "cams/evolution.png", "cams/evolution.gif", "cams/steps.csv"):  # fmt: skip
+                 "splits/val.csv", "cams/evolution.png", "cams/evolution.gif", "cams/steps.csv", "cams/maps.jsonl", "report.html"):  # fmt: skip
         assert (folder / name).stat().st_size > 0, name
     assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == [
         "best.ckpt", "last.ckpt", f"step_{steps - 3:06d}.ckpt", f"step_{steps:06d}.ckpt"

@@ -76,6 +76,8 @@ def require_same(one: Path, other: Path) -> None:
         assert a["lr_schedulers"] == b["lr_schedulers"]
     assert rows(one / "metrics.csv") == rows(other / "metrics.csv")
     assert rows(one / "cams/steps.csv") == rows(other / "cams/steps.csv")
+    assert (one / "cams/maps.jsonl").read_bytes() == (other / "cams/maps.jsonl").read_bytes()  # no step twice, none missing
+    assert all((folder / "report.html").is_file() for folder in (one, other))
     names = sorted(path.name for path in (one / "cams").iterdir())
     assert names == sorted(path.name for path in (other / "cams").iterdir())
     for name in names:

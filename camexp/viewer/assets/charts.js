@@ -71,6 +71,7 @@
 
     choose(x) {
       if (x === null) return;
+      this.hover = null;
       this.cursor(x);
       this.oncursor?.(x);
     }
@@ -142,14 +143,14 @@
       this.series.forEach(({ name, real }, i) => {
         const found = x === null ? null : nearest(real, x), value = found ? this.text(found[1]) : "";
         outputs[i].textContent = value;
-        if (found) { spoken.push(`${name} ${value}`); marks.push(mark(i, this.fromX(found[0]), this.fromY(found[1]), 4.5)); }
+        if (found) { spoken.push(`${name} ${this.text(nearest(real, this.at ?? x)[1])}`); marks.push(mark(i, this.fromX(found[0]), this.fromY(found[1]), 4.5)); }
       });
       const place = x === null ? 0 : this.fromX(Math.max(this.left, Math.min(this.right, x)));
       this.pen.replaceChildren(...(x === null ? [] : [svg("line", { x1: place, x2: place, y1: this.foot - this.tall, y2: this.foot }),
         svg("text", { x: Math.min(place + 5, this.width - 14), y: this.foot - this.tall - 6, "text-anchor": place > this.width - 70 ? "end" : "start" }, `${this.x} ${+x.toPrecision(6)}`), ...marks]));
       const now = this.at ?? this.left;
       for (const [key, value] of [["min", this.left], ["max", this.right], ["now", now]]) this.plot.setAttribute(`aria-value${key}`, +value.toPrecision(6));
-      this.plot.setAttribute("aria-valuetext", x === null ? "no point chosen" : `${this.x} ${+x.toPrecision(6)}: ${spoken.join(", ")}`);
+      this.plot.setAttribute("aria-valuetext", x === null ? "no point chosen" : `${this.x} ${+(this.at ?? x).toPrecision(6)}: ${spoken.join(", ")}`);
     }
   }
 

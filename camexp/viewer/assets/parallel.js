@@ -1,7 +1,8 @@
 // Parallel coordinates: a line for each job, an axis for each option and each figure; a range of an axis can be chosen.
 (camexp => {
   "use strict";
-  const { el, svg, number } = camexp;
+  const { el, svg } = camexp;
+  const short = value => { const size = Math.abs(value); return (size === 0 || size >= 1e-4 && size < 1e5 ? String(+value.toPrecision(3)) : value.toExponential(1)).replace("-", "−"); };
   const HEIGHT = 300, TOP = 62, FOOT = 30, ROOM = 132;
 
   class Parallel {
@@ -17,7 +18,7 @@
       this.span = [Math.min(...known), Math.max(...known)];
       this.node = el("div", {},
         el("div", { class: "row between" }, this.count, el("button", { type: "button", onclick: () => this.reset() }, "All jobs"),
-          known.length ? el("p", { class: "small ramp-row" }, `${columns[by].name} ${number(this.span[0])}`, el("span", { class: "ramp", "aria-hidden": "true" }), number(this.span[1])) : null),
+          known.length ? el("p", { class: "small ramp-row" }, `${columns[by].name} ${short(this.span[0])}`, el("span", { class: "ramp", "aria-hidden": "true" }), short(this.span[1])) : null),
         el("div", { class: "parallel-box", tabIndex: 0, role: "region", "aria-label": "Parallel coordinates" }, this.plot));
       new ResizeObserver(() => requestAnimationFrame(() => { if (this.node.clientWidth !== this.width) this.draw(); })).observe(this.node);
       this.draw();
@@ -34,7 +35,7 @@
       const [a, b] = log ? [Math.log(low), Math.log(high)] : [low, high], span = b - a;
       const back = at => log ? Math.exp(a + at * span) : a + at * span;
       const kinds = [...new Set(known)].sort((x, y) => x - y), marks = kinds.length <= 6 ? kinds : [0, 0.25, 0.5, 0.75, 1].map(back);
-      return { name, i, range: [0, 1], place: value => span ? ((log ? Math.log(value) : value) - a) / span : 0.5, ticks: marks.map(value => [value, number(value)]), text: at => number(back(at)) };
+      return { name, i, range: [0, 1], place: value => span ? ((log ? Math.log(value) : value) - a) / span : 0.5, ticks: marks.map(value => [value, short(value)]), text: at => short(back(at)) };
     }
 
     get chosen() {
@@ -49,7 +50,7 @@
 
     reset() { for (const axis of this.axes) axis.range = [0, 1]; this.draw(); }
 
-    x(i) { return this.axes.length < 2 ? this.wide / 2 : 58 + i * (this.wide - 116) / (this.axes.length - 1); }
+    x(i) { return this.axes.length < 2 ? this.wide / 2 : 58 + i * (this.wide - 126) / (this.axes.length - 1); }
     y(at) { return HEIGHT - FOOT - at * (HEIGHT - FOOT - TOP); }
 
     draw() {
@@ -119,8 +120,8 @@
       });
       ground.addEventListener("pointerup", event => { if (Math.abs(place(event) - from) < 0.03) { axis.range = [0, 1]; follow(); } from = null; });
       const group = svg("g", { class: "axis-group" }, svg("line", { x1: x, x2: x, y1: TOP, y2: HEIGHT - FOOT, class: "axis" }), ground, band,
-        svg("text", { x, y: 16 + 17 * (i % 2), "text-anchor": "middle", class: "axis-name" }, svg("title", {}, axis.name), words),
-        ...axis.ticks.map(([value, text]) => svg("text", { x: x + 13, y: this.y(axis.place(value)) + 4, class: "tick" }, text.length > 12 ? text.slice(0, 11) + "…" : text)), ...handles);
+        svg("text", { x: i ? x : 2, y: 16 + 17 * (i % 2), "text-anchor": i === 0 ? "start" : i === this.axes.length - 1 ? "end" : "middle", dx: i && i === this.axes.length - 1 ? 56 : 0, class: "axis-name" }, svg("title", {}, axis.name), words),
+        ...axis.ticks.filter(([value], t, all) => all.slice(0, t).every(([other]) => Math.abs(this.y(axis.place(other)) - this.y(axis.place(value))) > 13)).map(([value, text]) => svg("text", { x: x + 13, y: this.y(axis.place(value)) + 4, class: "tick" }, text.length > 12 ? text.slice(0, 11) + "…" : text)), ...handles);
       follow();
       return group;
     }

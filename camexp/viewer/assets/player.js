@@ -11,7 +11,7 @@
       Object.assign(this, { steps, onstep, index, timer: null, repeat: false });
       this.speed = SPEEDS.find(speed => steps.length / speed <= 8) ?? SPEEDS.at(-1);
       this.button = el("button", { type: "button", class: "play", onclick: () => this.toggle() });
-      this.slider = el("input", { type: "range", min: 0, max: steps.length - 1, step: 1, "aria-label": "Step", oninput: event => { this.stop(); this.go(+event.target.value); } });
+      this.slider = el("input", { type: "range", min: 0, max: steps.length - 1, step: 1, "aria-label": "Step", oninput: event => { const index = +event.target.value; this.stop(); this.go(index); } });
       this.readout = el("output", { class: "step" });
       this.node = el("div", { class: "player", role: "group", "aria-label": "Steps of the training" },
         this.button, this.slider, this.readout,

@@ -15,7 +15,11 @@
       this.name = names.includes(state.class) ? state.class : page.classes[first.classes][first.labels[0] ?? unpack(shown[0].items.at(-1)).held[0]];
       this.map = colourMaps().has(state.map) ? state.map : page.meta.colormap;
       if (!colourMaps().has(this.map)) this.map = colourMaps().keys().next().value;
-      this.highest = Math.max(...shown.flatMap(job => job.items.flatMap(item => item.maps.high)));
+      this.own = new Map(shown.map(job => [job, Math.max(1e-9, ...job.items.flatMap(item => item.maps.high))]));
+      const peaks = [...this.own.values()];
+      this.highest = Math.max(...peaks);
+      // one scale for all, unless the highest map would leave nothing to be seen of the others
+      this.scale = ["all", "job"].includes(state.scale) ? state.scale : this.highest > 4 * Math.min(...peaks) ? "job" : "all";
       this.bar = new ColourBar();
       this.player = new Player(steps, { index: wanted < 0 ? steps.length - 1 : wanted, onstep: () => this.draw() });
       this.tiles = shown.map(job => {
@@ -27,24 +31,25 @@
       this.node = el("section", { "aria-label": "The watched image in every job" }, this.player.node,
         el("div", { class: "controls" }, select("Class", names.map(name => [name, name]), this.name, name => { this.name = name; this.draw(); }),
           select("Colour map", [...colourMaps().keys()].map(name => [name, name]), this.map, map => { this.map = map; this.draw(); }),
-          el("div", { class: "scale" }, this.bar.node, el("p", { class: "small muted" }, "0 to the maximum of all jobs and steps"))),
+          select("Colour scale", [["all", "0 to the maximum of all jobs and steps"], ["job", "0 to each job's maximum of all its steps"]], this.scale, scale => { this.scale = scale; this.draw(); }),
+          el("div", { class: "scale" }, this.bar.node)),
         el("div", { class: "job-tiles" }, ...this.tiles.map(tile => tile.node)));
       document.addEventListener("themechange", () => this.draw());
       this.draw();
     }
 
     async draw() {
-      this.bar.show(0, this.highest, colourMap(this.map));
+      this.bar.show(0, this.scale === "all" ? this.highest : 1, colourMap(this.map));
       const step = this.player.step;
       clearTimeout(this.writing);
-      if (!this.player.playing) this.writing = setTimeout(() => writeHash({ step, class: this.name, map: this.map }), 150);
+      if (!this.player.playing) this.writing = setTimeout(() => writeHash({ step, class: this.name, map: this.map, scale: this.scale }), 150);
       for (const { job, canvas, caption } of this.tiles) {
         const item = nearest(job.items, step), label = page.classes[job.film.classes].indexOf(this.name), { maps, row, chances } = unpack(item), k = row.get(label);
         const photo = await loadPhoto(page.photos[job.film.photo]), [H, W] = job.film.size, factor = TILE / Math.max(H, W);
         if (step !== this.player.step) return; // a later one is drawn already
         [canvas.width, canvas.height] = [Math.max(1, Math.round(W * factor)), Math.max(1, Math.round(H * factor))];
-        paint(canvas, photo, k === undefined ? null : { values: maps.values(k), height: maps.height, width: maps.width, low: 0, high: this.highest, table: colourMap(this.map), opacity: page.meta.opacity, fade: true });
-        const text = label < 0 ? "no such class" : `step ${item.step}, ${equation(chances[label])}${k === undefined ? ", no map kept" : ""}`;
+        paint(canvas, photo, k === undefined ? null : { values: maps.values(k), height: maps.height, width: maps.width, low: 0, high: this.scale === "all" ? this.highest : this.own.get(job), table: colourMap(this.map), opacity: page.meta.opacity, fade: true });
+        const text = label < 0 ? "no such class" : `step ${item.step}, ${equation(chances[label])}${k === undefined ? ", no map kept" : this.scale === "job" ? `, 1 is ${number(this.own.get(job))}` : ""}`;
         caption.textContent = text;
         canvas.setAttribute("aria-label", `Map of ${this.name} in job ${job.name}: ${text}`);
       }
