@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from camexp.errors import UserError
+from camexp.files import display_path
 from camexp.reporting.comparison import find_jobs, write_comparison
 
 
@@ -21,6 +22,9 @@ def main(arguments: Sequence[str]) -> int:
         if not jobs:
             raise UserError(f"{folder} holds no runs: give the folder of a sweep, as outputs/sweeps/DATE/TIME")
         print(write_comparison(folder, jobs))
+        from camexp.viewer.sweep_page import write_sweep_page  # takes seconds to import: the table need not wait
+
+        print(f"look at: {display_path(write_sweep_page(folder, jobs))}   (in a browser)")
     except (UserError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

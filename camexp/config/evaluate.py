@@ -88,8 +88,11 @@ class EvaluateOptions(Options):
     num_workers: NumWorkers = None
     precision: InferencePrecision = "auto"
     compile: Compile = False
+    report: bool = Field(
+        True, description="report.html: figures, curves, confusions and every image with its maps, for a browser"
+    )
     colormap: Colormap = "jet"
-    alpha: Share = Field(0.5, description="the heat's share on the sheets")
+    alpha: Share = Field(0.5, description="the heat's share on the sheets and in the report")
     debug: Debug = False
     threshold: ThresholdOptions = Field(ThresholdOptions(), description="of boxes")
     faithfulness: FaithfulnessOptions = Field(

@@ -60,6 +60,9 @@ class TrainOptions(Options):
         None, description="auto: resume the run in hydra.run.dir exactly where its newest checkpoint left it"
     )
     debug: Debug = False
+    report: bool = Field(
+        True, description="report.html, rewritten while it trains: curves, and the inspected images' maps at every step"
+    )
     run_dir: str = Field("${hydra:runtime.output_dir}", description="set by hydra.run.dir=DIR")
     inspect: InspectOptions = Field(
         InspectOptions(), description="the fixed image whose map is drawn while the network trains"

@@ -14,40 +14,23 @@ from PIL import Image, ImageDraw
 from camexp.cam.colour import overlay
 from camexp.cam.maps import upsample
 from camexp.config import EvaluateOptions
+from camexp.evaluation.figures import table
 from camexp.evaluation.run import Outcome
 from camexp.evaluation.scores import Scores
 from camexp.files import atomic_write, save_png, write_csv, write_json
 from camexp.images import read_image
 from camexp.reporting.figures import add_caption, grid, resize_longer_side
-from camexp.run_files import EVALUATION
+from camexp.run_files import EVALUATION, REPORT
 
 log = logging.getLogger(__name__)
 
 TRUE, FOUND = (40, 220, 60), (255, 255, 255)
-# what stands in the table, and how it is called there
-ROWS = {
-    "top1": "top-1 accuracy", "top5": "top-5 accuracy", "mean_class_recall": "mean class recall",
-    "MaxBoxAccV2": "MaxBoxAccV2 (IoU 0.3, 0.5, 0.7; all components)",
-    "MaxBoxAcc": "MaxBoxAcc (IoU 0.5; largest component)",
-    "threshold": "  at the threshold", "GT_known_localisation": "GT-known localisation",
-    "top1_localisation": "top-1 localisation", "top5_localisation": "top-5 localisation",
-    "GT_known_localisation_at_20_percent": "GT-known localisation, box at 20 %",
-    "top1_localisation_at_20_percent": "top-1 localisation, box at 20 %",
-    "top5_localisation_at_20_percent": "top-5 localisation, box at 20 %",
-    "PxAP": "PxAP", "PxIoU": "PxIoU", "pointing_game": "pointing game",
-    "insertion": "insertion (higher is better)", "deletion": "deletion (lower is better)",
-    "average_drop": "average drop (lower is better)", "increase": "increase in confidence (higher is better)",
-    "seconds_per_image": "seconds an image",
-}  # fmt: skip
-LABEL = 48  # letters of the longest of these, and a space
 
 
 def report(outcome: Outcome, options: EvaluateOptions) -> dict[str, Any]:
     """Write everything, print the table; returns what ``metrics.json`` holds."""
     folder = outcome.folder
-    summaries: dict[str, dict[str, Any]] = {}
-    for name, scores in outcome.scores.items():
-        summaries[name] = scores.summary(outcome.thresholds.get(name))
+    summaries = outcome.summaries()
     chosen = f"chosen on {options.threshold.source}" if outcome.thresholds else "the best on these images themselves"
     metrics = {
         "methods": summaries,
@@ -74,32 +57,11 @@ def report(outcome: Outcome, options: EvaluateOptions) -> dict[str, Any]:
     if outcome.trained_on:
         log.info(f"the network was trained on {outcome.trained_on} of the {len(outcome.images)} images")
     log.info(f"results: {folder}")
+    if options.report and options.ckpt is not None:
+        log.info(f"look at: {folder / REPORT}   (in a browser)")
     if not outcome.thresholds and any("threshold" in one for one in summaries.values()):
         log.info(f"to take these thresholds for other images: threshold.from={folder}")
     return metrics
-
-
-def table(summaries: Mapping[str, Mapping[str, Any]]) -> str:
-    """Methods side by side, shares in percent.
-
-    >>> print(table({"cam": {"top1": 0.5, "seconds_per_image": 0.25}, "gradcam": {"seconds_per_image": 1}}))
-                                                           cam  gradcam
-      top-1 accuracy                                     50.00
-      seconds an image                                  0.2500   1.0000
-    """
-    width = max(8, *(len(name) + 2 for name in summaries))
-    lines = [" " * (2 + LABEL) + "".join(f"{name:>{width}}" for name in summaries)]
-    for key, name in ROWS.items():
-        if not any(key in one for one in summaries.values()):
-            continue
-        cells = []
-        for one in summaries.values():
-            value = one.get(key)
-            plain = key in ("seconds_per_image", "threshold")
-            text = "" if value is None else f"{value:.4f}" if plain else f"{100 * value:.2f}"
-            cells.append(f"{text:>{width}}")
-        lines.append(f"  {name:{LABEL}}" + "".join(cells))
-    return "\n".join(line.rstrip() for line in lines)
 
 
 def _write_classes(folder: Path, scores: Scores) -> None:

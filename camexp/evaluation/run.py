@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ from camexp.evaluation.faithfulness import confidence_change, insertion_deletion
 from camexp.evaluation.ground_truth import GroundTruth
 from camexp.evaluation.heatmaps import read_heatmap
 from camexp.evaluation.inputs import build_methods, read_thresholds, trained_on
+from camexp.evaluation.pages import EvaluationReport, figures_page, open_report
 from camexp.evaluation.scores import ScoredImage, Scores, paper_iou, upsample_and_normalise
 from camexp.evaluation.spooled_maps import Maps
 from camexp.features import open_cache
@@ -50,6 +52,10 @@ class Outcome:
     thresholds: dict[str, dict[str, float]] = field(default_factory=dict)
     trained_on: int = 0
 
+    def summaries(self) -> dict[str, dict[str, Any]]:
+        """The figures of each method, see :meth:`Scores.summary`."""
+        return {name: scores.summary(self.thresholds.get(name)) for name, scores in self.scores.items()}
+
 
 def evaluate(model: CAMClassifier | None, images: ImageSet, truth: GroundTruth, options: EvaluateOptions) -> Outcome:
     """Run every method over the images and score its maps; the scoring runs in a thread beside the network."""
@@ -64,24 +70,27 @@ def evaluate(model: CAMClassifier | None, images: ImageSet, truth: GroundTruth, 
     chosen = np.random.default_rng(0).permutation(len(images))[: options.faithfulness.images]
     faithful = set(chosen.tolist()) if model is not None else set()
     with (
+        open_report(model, images, options) as file,
         Progress("evaluating", total=len(images), unit="images") as progress,
-        BoundedExecutor(_score, max_waiting=4, max_workers=1) as scoring,
     ):
-        if model is None:
-            for index in range(len(images)):
-                scoring.submit(
-                    outcome, truth, options, "heatmaps", [index], _heatmap(options, images, index)[None], None
-                )
-                progress.advance(1)
-        else:
-            _run(model, methods, outcome, truth, options, faithful, scoring, progress)
-        scoring.finish()
+        page = None if file is None else EvaluationReport(file, images, truth, methods)
+        score = partial(_score, outcome, truth, options, page)
+        with BoundedExecutor(score, max_waiting=4, max_workers=1) as scoring:
+            if model is None:
+                for index in range(len(images)):
+                    scoring.submit("heatmaps", [index], *_made_elsewhere(options, images, index), None)
+                    progress.advance(1)
+            else:
+                _run(model, methods, outcome, truth, options, faithful, page, scoring, progress)
+            scoring.finish()
+        if file is not None:
+            file.page |= figures_page(outcome.summaries(), options, len(images), outcome.trained_on)
     return outcome
 
 
 def _run(
     model: CAMClassifier, methods: Mapping[str, Method], outcome: Outcome, truth: GroundTruth, options: EvaluateOptions,
-    faithful: set[int], scoring: BoundedExecutor, progress: Progress,
+    faithful: set[int], page: EvaluationReport | None, scoring: BoundedExecutor, progress: Progress,
 ) -> None:  # fmt: skip
     images = outcome.images
     features_do = all(is_cam(method) for method in methods.values()) and not faithful
@@ -106,13 +115,13 @@ def _run(
         plain_result = model.explain_features(features, wanted)
         plain_result.logits.cpu()
         plain_seconds = time.perf_counter() - start
+        if page is not None:
+            page.explain(model, features, indices, plain_result)
         sub = [number for number, index in enumerate(indices) if index in truth or index in faithful]
         if not methods:
             for number, index in enumerate(indices):
                 one = plain_result.logits[number : number + 1]
-                scoring.submit(
-                    outcome, truth, options, "heatmaps", [index], _heatmap(options, images, index)[None], one
-                )
+                scoring.submit("heatmaps", [index], *_made_elsewhere(options, images, index), one)
         for name, method in methods.items():
             start = time.perf_counter()
             result, spent = plain_result, plain_seconds
@@ -123,7 +132,7 @@ def _run(
                 result = _spread(some, sub, plain_result)
             outcome.scores[name].seconds += spent
             maps = result.maps.float().cpu().numpy()
-            scoring.submit(outcome, truth, options, name, indices, maps, result.logits)
+            scoring.submit(name, indices, maps, result.labels.tolist(), result.logits)
             if measured := [number for number in sub if indices[number] in faithful]:
                 _measure_faithfulness(
                     model,
@@ -150,9 +159,14 @@ def _heatmap(options: EvaluateOptions, images: ImageSet, index: int) -> np.ndarr
     return read_heatmap(Path(str(options.heatmaps)).expanduser(), images.paths[index], images.root)[None]
 
 
+def _made_elsewhere(options: EvaluateOptions, images: ImageSet, index: int) -> tuple[np.ndarray, list[list[int]]]:
+    """A batch of one image's map ``(1, 1, h, w)``, and the class it is of: the true one."""
+    return _heatmap(options, images, index)[None], [[images.labels[index]]]
+
+
 def _score(
-    outcome: Outcome, truth: GroundTruth, options: EvaluateOptions, name: str, indices: list[int], maps: np.ndarray,
-    logits: torch.Tensor | None,
+    outcome: Outcome, truth: GroundTruth, options: EvaluateOptions, page: EvaluationReport | None, name: str,
+    indices: list[int], maps: np.ndarray, map_labels: list[list[int]], logits: torch.Tensor | None,
 ) -> None:  # fmt: skip
     scores = outcome.scores[name]
     labels = torch.tensor([outcome.images.labels[index] for index in indices])
@@ -174,7 +188,9 @@ def _score(
         else:
             again = scores.spooled.add(shown)
         item = ScoredImage(index, again, boxes, size, ranks[number], int(predicted[number]), probabilities[number], fit)
-        scores.localise(item, shown, mask, ignore)
+        parts = scores.localise(item, shown, mask, ignore)
+        if page is not None:
+            page.scored(name, item, shown, map_labels[number], parts)
 
 
 def _measure_faithfulness(

@@ -83,16 +83,21 @@ class Scores:
 
     def localise(
         self, item: ScoredImage, maps: NDArray[np.float32], mask: Tensor | None = None, ignore: Tensor | None = None
-    ) -> None:
-        """Score one image's maps ``(K, h, w)`` against its boxes and its mask ``(H, W)``, if it has them."""
+    ) -> list[Components]:
+        """Score one image's maps ``(K, h, w)`` against its boxes and its mask ``(H, W)``, if it has them.
+
+        Returns:
+            The largest part of each map at all thresholds, where there are boxes.
+        """
         self.items.append(item)
-        every, largest = [], []
+        every, largest, largest_parts = [], [], []
         for cam in torch.from_numpy(maps):
             scaled = upsample_and_normalise(cam, item.size)
             if item.boxes is not None:
                 parts = self.parts(scaled.numpy())
                 every.append(best_ious(parts, item.boxes))
-                largest.append(best_ious(parts.largest(), item.boxes))
+                largest_parts.append(parts.largest())
+                largest.append(best_ious(largest_parts[-1], item.boxes))
             if mask is not None and len(maps) == 1:
                 self._pixels(scaled, mask, ignore)
                 at_mask = upsample_and_normalise(cam, (mask.shape[0], mask.shape[1]))
@@ -103,6 +108,7 @@ class Scores:
             # of several maps the best one counts
             self.box_acc_v2.update(torch.from_numpy(np.max(every, 0))[None])
             self.box_acc.update(torch.from_numpy(np.max(largest, 0))[None])
+        return largest_parts
 
     def _pixels(self, scaled: Tensor, mask: Tensor, ignore: Tensor | None) -> None:
         """At the size that is scored at; the object itself is never ignored, as the reference evaluator has it."""

@@ -111,7 +111,6 @@ class Engine:
         self._thread.join(10)
 
     def _run(self) -> None:
-        torch.set_num_threads(self._threads)  # a thread begins with what was set last anywhere
         while batch := self._next():
             try:
                 explained = self._explain(batch)
@@ -146,6 +145,8 @@ class Engine:
 
     def _explain(self, batch: list[Job]) -> list[Maps]:
         job = batch[0]
+        torch.get_num_threads()  # a thread begins with what was set last anywhere, when it first asks
+        torch.set_num_threads(self._threads)
         # a method may need hundreds of passes: time is looked at before each of them
         watch = job.loaded.model.trunk.register_forward_pre_hook(lambda *_: self._require_time())
         try:

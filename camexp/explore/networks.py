@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from camexp.errors import UserError
 from camexp.files import display_path
 from camexp.models import CAMClassifier, load
@@ -122,6 +124,7 @@ class Follower:
         self._thread = threading.Thread(target=self._run, name="follow", daemon=True)
 
     def _run(self) -> None:
+        torch.set_num_threads(1)  # it reads files; the cores are the engine's
         while not self._done.wait(self.every):
             for network in self.networks:
                 if network.refresh():

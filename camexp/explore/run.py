@@ -88,8 +88,16 @@ def load_networks(options: ExploreOptions) -> list[Network]:
     Raises:
         UserError: one that cannot be loaded.
     """
-    load = loader(select_device(options.gpus), options.precision)
-    return [Network(given, load) for given in options.checkpoints]
+    import torch
+
+    load, threads = loader(select_device(options.gpus), options.precision), torch.get_num_threads()
+    # OpenMP makes each thread that calls it a team, and teams that together have more threads than there are cores go
+    # to sleep between any two layers: only the engine's thread is to have one
+    torch.set_num_threads(1)
+    try:
+        return [Network(given, load) for given in options.checkpoints]
+    finally:
+        torch.set_num_threads(threads)
 
 
 def serve(networks: Sequence[Network], gallery: Gallery, listening: Listening, options: ExploreOptions) -> None:

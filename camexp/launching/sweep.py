@@ -111,6 +111,9 @@ def report(folder: Path) -> None:
     if not jobs:
         return
     log.info("\n" + write_comparison(folder, jobs))
+    from camexp.viewer.sweep_page import write_sweep_page  # takes seconds to import: a sweep's start need not wait
+
+    log.info(f"look at: {display_path(write_sweep_page(folder, jobs))}   (in a browser)")
     failed = [f"{job.name} ({job.failure})" for job in jobs if job.failure]
     if failed:
         raise UserError(

@@ -15,9 +15,9 @@ from camexp.config import PredictOptions
 from camexp.methods import build_method, is_cam
 from camexp.models import CAMClassifier
 from camexp.prediction.results import Explanation
+from camexp.run_files import REPORT
 from camexp.viewer import ImageReport, item, meta, photograph
 
-REPORT = "report.html"
 FEW = 100  # images that may have large photographs
 LARGE, SMALL = (960, 85), (320, 75)  # pixels of the longer side, quality
 TOP = 5

@@ -26,9 +26,10 @@ from camexp.prediction.batches import DecodedImage, Unreadable, batches
 from camexp.prediction.inputs import distinct, file_name, unique_names
 from camexp.prediction.montages import Montages
 from camexp.prediction.ordered_csv import OrderedCSV, append_row
-from camexp.prediction.reports import REPORT, all_or_top, open_report, report_item
+from camexp.prediction.reports import all_or_top, open_report, report_item
 from camexp.prediction.results import HEADER, Explanation, write_results
 from camexp.reporting.progress import Progress
+from camexp.run_files import REPORT
 from camexp.viewer import ImageReport
 
 log = logging.getLogger(__name__)

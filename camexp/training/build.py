@@ -25,7 +25,7 @@ from camexp.labels import labels_as_text
 from camexp.launching.optuna_study import current_trial
 from camexp.methods import Method, build_method
 from camexp.models import CAMClassifier
-from camexp.run_files import CAM_STEPS, CAMS, CHECKPOINTS, METRICS
+from camexp.run_files import CAM_MAPS, CAM_STEPS, CAMS, CHECKPOINTS, METRICS
 from camexp.training.checkpoints import Checkpoints
 from camexp.training.datamodule import CAMDataModule
 from camexp.training.inspector import CAMInspector, pair_labels
@@ -33,6 +33,7 @@ from camexp.training.loggers import MetricsCSV
 from camexp.training.module import CAMModule
 from camexp.training.progress import TrainingProgress
 from camexp.training.pruning import Pruning
+from camexp.training.report import RunReport
 from camexp.training.resume import ResumeCallback, ResumePoint
 from camexp.training.resume_checks import image_digest, require_same_images, require_same_trunk
 from camexp.training.tensorboard import continued
@@ -115,7 +116,7 @@ def build_trainer(
         run_folder / CHECKPOINTS,
         options.checkpoint.every_n_steps,
         options.checkpoint.keep,
-        written=(run_folder / METRICS, run_folder / CAMS / CAM_STEPS),
+        written=(run_folder / METRICS, run_folder / CAMS / CAM_STEPS, run_folder / CAMS / CAM_MAPS),
         images=digest,
     )
     if resumed is not None:
@@ -126,8 +127,12 @@ def build_trainer(
     callbacks: list[pl.Callback] = [
         ResumeCallback(resumed, datamodule, run_folder),
         TrainingProgress(total_steps(options.trainer, datamodule.steps_per_epoch)),
-        build_inspector(options.inspect, datamodule, classifier, run_folder / CAMS, build_method(options.cam)),
+        build_inspector(
+            options.inspect, datamodule, classifier, run_folder / CAMS, build_method(options.cam), options.report
+        ),
     ]
+    if options.report:
+        callbacks.append(RunReport(options, datamodule))
     for name, extra in (options.callbacks or {}).items():
         callbacks.append(instantiate(extra, f"callbacks.{name}"))
     trial = current_trial()
@@ -160,6 +165,7 @@ def build_inspector(
     classifier: CAMClassifier,
     folder: Path,
     method: Method = CAMClassifier.explain,
+    record: bool = True,
 ) -> CAMInspector:
     """The snapshot callback; by default on the first validation image with its own label."""
     images = datamodule.images
@@ -188,4 +194,6 @@ def build_inspector(
         inspect.colormap,
         inspect.alpha,
         method,
+        [display_path(path) for path in paths] if record else None,
+        own,
     )

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
@@ -20,15 +21,19 @@ from camexp.labels import resolve_label
 from camexp.methods import Method, is_cam
 from camexp.models import CAMClassifier
 from camexp.reporting.snapshots import Panel, evolution, evolution_card, snapshot, snapshot_card, write_animation
-from camexp.run_files import CAM_STEPS
+from camexp.run_files import CAM_MAPS, CAM_STEPS
 from camexp.training.loggers import log_image
+from camexp.viewer.watched import append_head, append_step, wanted_maps
+
+Record = tuple[NDArray[np.float32], NDArray[np.float32], Sequence[int]]  # logits (C,), maps (K, h, w), their labels
 
 
 class CAMInspector(pl.Callback):
     """Render the maps of fixed images every few steps, at step 0 and at the end.
 
     Writes into ``folder``: ``step_000050.png``, the raw maps ``step_000050.npy`` (``(P, h, w)`` float32,
-    P pairs of image and label), ``steps.csv``, and at the end ``evolution.png`` and ``evolution.gif``.
+    P pairs of image and label), ``steps.csv``, and at the end ``evolution.png`` and ``evolution.gif``; for the run's
+    page ``maps.jsonl``, see :mod:`camexp.viewer.watched`.
 
     Args:
         pictures: the images, upright RGB.
@@ -38,6 +43,8 @@ class CAMInspector(pl.Callback):
         every_n_steps: how often; 0 for the first and the last step only.
         colormap, alpha: of the overlay.
         method: how a map is made, see :mod:`camexp.methods`.
+        names: the images' paths, for the page; ``None``: no ``maps.jsonl``.
+        truths: the images' true labels, where they are known.
 
     Raises:
         UserError: an unknown class.
@@ -55,6 +62,8 @@ class CAMInspector(pl.Callback):
         colormap: str = "jet",
         alpha: float = 0.5,
         method: Method = CAMClassifier.explain,
+        names: Sequence[str] | None = None,
+        truths: Sequence[int | None] | None = None,
     ):
         self.pictures = list(pictures)
         self.labels = [
@@ -65,7 +74,9 @@ class CAMInspector(pl.Callback):
         self.style = {"colormap": colormap, "alpha": alpha}
         self.method = method
         self.history: list[tuple[int, list[Panel]]] = []
+        self.names, self.truths = names, truths or [None] * len(self.pictures)
         self._frozen: dict[int, Tensor] = {}
+        self._resumed = False  # from a checkpoint that watched the same
 
     @property
     def pairs(self) -> int:
@@ -110,6 +121,7 @@ class CAMInspector(pl.Callback):
         pictures = [picture for picture, row in zip(self.pictures, self.labels, strict=True) for _ in row]
         if state_dict["watched"] != self._watched():
             return  # other images are watched now: their strip begins here
+        self._resumed = True
         self.history = [
             (step, [Panel(*parts) for parts in zip(pictures, maps.numpy(), *zip(*panels, strict=True), strict=True)])
             for step, maps, panels in zip(*(state_dict[key] for key in ("steps", "maps", "panels")), strict=True)
@@ -125,7 +137,11 @@ class CAMInspector(pl.Callback):
         classifier: CAMClassifier = pl_module.classifier  # type: ignore[assignment]
         was_training = classifier.training
         classifier.eval()
-        panels = [panel for index in range(len(self.pictures)) for panel in self._panels(classifier, index)]
+        panels, seen = [], []
+        for index in range(len(self.pictures)):
+            own, record = self._look(classifier, index)
+            panels += own
+            seen.append(record)
         classifier.train(was_training)
 
         self.history.append((step, panels))
@@ -135,23 +151,41 @@ class CAMInspector(pl.Callback):
         with atomic_write(self._picture(step, "npy")) as temporary:
             np.save(temporary, np.stack([panel.cam for panel in panels]))
         self._append(step, panels)
+        if self.names is not None:
+            self._record(step, seen, classifier)
         log_image(trainer, "cams/snapshot", figure, snapshot_card(panels, step, **self.style), step)  # type: ignore[arg-type]
 
-    def _panels(self, classifier: CAMClassifier, index: int) -> list[Panel]:
+    def _look(self, classifier: CAMClassifier, index: int) -> tuple[list[Panel], Record]:
+        """The wanted maps of one picture, and what the page holds of it."""
         picture = self.pictures[index]
-        features = self._features(classifier, index)
-        probabilities = classifier.explain_features(features).probabilities[0].cpu()
+        activations = classifier.head_activations(self._features(classifier, index))
+        result = classifier.explain_activations(activations)
+        logits, probabilities = result.logits[0].cpu(), result.probabilities[0].cpu()
         predicted = int(probabilities.argmax())
         labels = [predicted if wanted == "predicted" else int(wanted) for wanted in self.labels[index]]
+        kept = labels
         if is_cam(self.method):
-            maps = classifier.explain_features(features, labels).maps
+            maps = classifier.explain_activations(activations, labels).maps[0]
+            if self.names is not None:
+                kept = wanted_maps(len(logits), maps.shape[-2], maps.shape[-1], labels, logits.numpy())
         else:
-            maps = self.method(classifier, classifier.preprocess(picture)[None], labels).maps
+            maps = self.method(classifier, classifier.preprocess(picture)[None], labels).maps[0]
+        more = maps if kept is labels else classifier.explain_activations(activations, kept).maps[0]
         panels = []
-        for label, cam in zip(labels, maps[0].float().cpu().numpy(), strict=True):
+        for label, cam in zip(labels, maps.float().cpu().numpy(), strict=True):
             name, winner = classifier.classes[label], classifier.classes[predicted]
             panels.append(Panel(picture, cam, name, float(probabilities[label]), winner))
-        return panels
+        return panels, (logits.numpy(), more.float().cpu().numpy(), kept)
+
+    def _record(self, step: int, seen: Sequence[Record], classifier: CAMClassifier) -> None:
+        path = self.folder / CAM_MAPS
+        if not self._resumed or not path.exists():
+            identity = is_cam(self.method) and classifier.head.linear.bias is None
+            labels = [[label for label in row if label != "predicted"] for row in self.labels]
+            assert self.names is not None
+            append_head(path, classifier.classes, identity, self.pictures, self.names, self.truths, labels)  # type: ignore[arg-type]
+            self._resumed = True
+        append_step(path, step, seen)
 
     @torch.no_grad()
     def _features(self, classifier: CAMClassifier, index: int) -> Tensor:

@@ -17,7 +17,7 @@ from camexp.errors import UserError
 from camexp.files import atomic_write
 from camexp.launching.run_folder import traces
 from camexp.models.checkpoint import METADATA, read_checkpoint
-from camexp.run_files import CAM_STEPS, CAMS, CHECKPOINTS, METRICS, SUMMARY
+from camexp.run_files import CAM_MAPS, CAM_STEPS, CAMS, CHECKPOINTS, METRICS, SUMMARY
 from camexp.training.datamodule import CAMDataModule
 from camexp.training.position import Position
 from camexp.training.resume_checks import require_same_options
@@ -127,8 +127,8 @@ class ResumeCallback(pl.Callback):
 def rewind(folder: Path, resumed: ResumePoint) -> None:
     """Cut the tables to what they held, and remove the snapshots that came later: all of it comes again."""
     (folder / SUMMARY).unlink(missing_ok=True)
-    for name, path in {METRICS: folder / METRICS, CAM_STEPS: folder / CAMS / CAM_STEPS}.items():
-        size = (resumed.written or {}).get(name, 0)
+    for path in (folder / METRICS, folder / CAMS / CAM_STEPS, folder / CAMS / CAM_MAPS):
+        size = (resumed.written or {}).get(path.name, 0)
         if not path.exists():
             continue
         if not size:

@@ -23,10 +23,10 @@ log = logging.getLogger(__name__)
 # Options without which the numbers are the same, or which may change on purpose in the middle of a run.
 MAY_CHANGE = (
     "run_dir", "resume", "debug", "command", "num_workers", "model.weights", "dataset.root", "dataset.download",
-    "dataset.check", "checkpoint.", "inspect.", "logger.", "cam.", "callbacks.", "features.", "trainer.", "precision",
-    "compile",
+    "dataset.check", "checkpoint.", "report", "inspect.", "logger.", "cam.", "callbacks.", "features.", "trainer.",
+    "precision", "compile",
 )  # fmt: skip
-NOT_REPORTED = ("run_dir", "resume", "debug", "command", "num_workers", "logger.")
+NOT_REPORTED = ("run_dir", "resume", "debug", "command", "num_workers", "report", "logger.")
 
 
 def image_digest(images: ImageSet, split: Split) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import shlex
 import subprocess
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from camexp import __version__
 from camexp.reporting.progress import duration
 
 
+@lru_cache
 def versions() -> dict[str, str]:
     """Of what the figures depend on."""
     from importlib.metadata import version
@@ -26,6 +28,7 @@ def versions() -> dict[str, str]:
     }
 
 
+@lru_cache
 def git_commit(folder: Path) -> str | None:
     """The commit checked out in a folder, marked where files differ from it; ``None`` outside git."""
     try:

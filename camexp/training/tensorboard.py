@@ -36,7 +36,7 @@ GROUPS = ("model", "dataset", "optimizer", "scheduler", "transform")  # hyperpar
 OPTIONS = ("optimizer.lr", "batch_size", "trainer.max_epochs", "seed")  # and these
 # options that change no result
 UNTOLD = frozenset(
-    "checkpoint command compile debug features inspect launch logger num_workers resume run_dir "  # noqa: SIM905
+    "checkpoint command compile debug features inspect launch logger num_workers report resume run_dir "  # noqa: SIM905
     "trainer.check_every_n_steps trainer.gpus trainer.log_every_n_steps".split()
 )
 EARLIER = "tensorboard"  # the sub-folder that camexp 0.3 and before wrote events into, under the metrics' own names

@@ -45,7 +45,10 @@ def test_all_classes_in_one_answer(server, ckpt):
     require_same(item, model.explain(model.preprocess(image_of(data))[None], "all"))
     assert item["size"] == [60, 90] and item["photo"] == "" and item["identity"] is True
     probabilities = model.explain(model.preprocess(image_of(data))[None]).probabilities[0]
-    assert (item["best"], item["p"]) == (int(probabilities.argmax()), pytest.approx(float(probabilities.max()), rel=1e-4))
+    assert (item["best"], item["p"]) == (
+        int(probabilities.argmax()),
+        pytest.approx(float(probabilities.max()), rel=1e-4),
+    )
 
 
 @pytest.mark.parametrize(

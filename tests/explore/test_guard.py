@@ -21,7 +21,9 @@ def test_a_name_that_was_bound_to_this_machine_is_not_ours(server, host):
     assert answer.status == 403 and "not called" in answer.json["error"]
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1:{}", "localhost:{}", "LOCALHOST:{}", "[::1]:{}", "127.0.0.1", "localhost:8000"])
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1:{}", "localhost:{}", "LOCALHOST:{}", "[::1]:{}", "127.0.0.1", "localhost:8000"]
+)
 def test_our_own_names_are(server, host):
     assert server.ask("GET", "/state", host=host.format(server.port)).status == 200
 
@@ -33,7 +35,9 @@ def test_without_or_with_two_names_nothing_is_answered(server):
             assert raw.recv(100).split()[1] in (b"400", b"403")
 
 
-@pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://localhost:1", "http://127.0.0.1", "file://", ""])
+@pytest.mark.parametrize(
+    "origin", ["http://evil.example", "null", "http://localhost:1", "http://127.0.0.1", "file://", ""]
+)
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_another_sites_page_may_not_ask(server, origin, method):
     path, body = ("/state", None) if method == "GET" else ("/explain", picture())

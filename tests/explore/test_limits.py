@@ -47,7 +47,9 @@ NO_IMAGES = {
 def test_what_is_no_image_is_a_sentence(server, name):
     answer = server.explain(NO_IMAGES[name])
     assert answer.status == (415 if NO_IMAGES[name] else 400)
-    assert answer.json["error"].startswith("this is no image that can be read (" if NO_IMAGES[name] else "no image was sent")
+    assert answer.json["error"].startswith(
+        "this is no image that can be read (" if NO_IMAGES[name] else "no image was sent"
+    )
     assert "0x" not in answer.json["error"]
 
 

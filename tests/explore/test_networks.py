@@ -93,5 +93,7 @@ def test_the_page_hears_of_a_new_version_and_gets_its_maps(serve, run):
 
 @pytest.mark.parametrize("ckpt", [[], ["a", "b", "c"], 3, "", ["a", ""], None])
 def test_one_checkpoint_or_two(ckpt):
-    with pytest.raises(UserError, match=r"^ckpt=.* is not a checkpoint: expected one, or two to compare as \[a.ckpt,b.ckpt\]"):
+    with pytest.raises(
+        UserError, match=r"^ckpt=.* is not a checkpoint: expected one, or two to compare as \[a.ckpt,b.ckpt\]"
+    ):
         ExploreOptions.read({"ckpt": ckpt, "cam": {}})

@@ -13,8 +13,14 @@ from tests.conftest import paint
 from tests.explore.conftest import CLASSES, picture, running_server, save_network
 from tests.viewer.conftest import NAMES
 
-HOSTILE = ['</script><script>document.title="owned"</script>', "a\"b'c&amp;<img src=x onerror=alert(1)>", "שלום " + "ל" * 120]
-READY = "camexp.explore.images.length && camexp.explore.images.every(i => i.items || i.error) && !camexp.explore.busy.size"
+HOSTILE = [
+    '</script><script>document.title="owned"</script>',
+    "a\"b'c&amp;<img src=x onerror=alert(1)>",
+    "שלום " + "ל" * 120,
+]
+READY = (
+    "camexp.explore.images.length && camexp.explore.images.every(i => i.items || i.error) && !camexp.explore.busy.size"
+)
 
 pytestmark = pytest.mark.slow
 
@@ -171,7 +177,10 @@ def test_a_run_is_followed(explored, tmp_path):
     assert "step 10" in page.locator(".sides h2").inner_text()
     before = page.evaluate("camexp.explore.images[0].items[0].logits")
     save_network(tmp_path / "new.ckpt", seed=3, step=20).rename(tmp_path / "run" / "checkpoints" / "step_000020.ckpt")
-    until(page, "camexp.explore.networks[0].step === 20 && !camexp.explore.busy.size && camexp.explore.images[0].items[0].version === 2")
+    until(
+        page,
+        "camexp.explore.networks[0].step === 20 && !camexp.explore.busy.size && camexp.explore.images[0].items[0].version === 2",
+    )
     assert "step 20" in page.locator(".sides h2").inner_text()
     assert page.evaluate("camexp.explore.images[0].items[0].logits") != before
 
@@ -206,7 +215,9 @@ def test_everybody_can_use_it(explored, ckpt, tmp_path, theme):
     page.set_viewport_size({"width": 400, "height": 800})
     page.wait_for_timeout(100)
     assert page.evaluate("document.documentElement.scrollWidth") <= 400
-    context = page.context.browser.new_context(bypass_csp=True, color_scheme=theme, viewport={"width": 1400, "height": 900})
+    context = page.context.browser.new_context(
+        bypass_csp=True, color_scheme=theme, viewport={"width": 1400, "height": 900}
+    )
     judged = context.new_page()  # axe is a script that the page's policy would not run
     judged.goto(page.url)
     until(judged, READY)

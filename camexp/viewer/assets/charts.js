@@ -37,18 +37,19 @@
      *  @param x, y what the axes show, in words.
      *  @param oncursor called with the x of a point that was chosen: by click, by dragging, by ← → Home End.
      *  @param xdomain, ydomain [low, high] where they are not what the points span; null in one place: as the points have it.
+     *  @param stops the only x that can be chosen; null: those of all points.
      *  @param text how a value is written. */
-    constructor({ title, x, y, series = [], oncursor = null, height = 220, xdomain = null, ydomain = null, text = number }) {
-      Object.assign(this, { title, x, y, series, oncursor, height, xdomain, ydomain, text, at: null, hover: null });
+    constructor({ title, x, y, series = [], oncursor = null, height = 220, xdomain = null, ydomain = null, stops = null, text = number }) {
+      Object.assign(this, { title, x, y, series, oncursor, height, xdomain, ydomain, stops, text, at: null, hover: null });
       this.legend = el("ul", { class: "legend" });
       this.plot = svg("svg", { class: "plot", tabindex: 0, role: "slider", "aria-label": `${title}, by ${x}` });
-      this.node = el("figure", { class: "chart" }, el("figcaption", {}, el("b", {}, title)), this.legend, this.plot);
-      const place = event => this.snap(this.toX(event.clientX - this.plot.getBoundingClientRect().left));
+      this.node = el("figure", { class: "chart" }, el("figcaption", {}, el("b", {}, title), y ? el("span", { class: "muted small" }, `  ${y}`) : null), this.legend, this.plot);
+      const place = (event, xs) => this.snap(this.toX(event.clientX - this.plot.getBoundingClientRect().left), xs);
       this.plot.addEventListener("pointermove", event => {
-        if (this.plot.hasPointerCapture(event.pointerId)) this.choose(place(event));
+        if (this.plot.hasPointerCapture(event.pointerId)) this.choose(place(event, this.stops));
         else { this.hover = place(event); this.point(); }
       });
-      this.plot.addEventListener("pointerdown", event => { this.plot.setPointerCapture(event.pointerId); this.choose(place(event)); });
+      this.plot.addEventListener("pointerdown", event => { this.plot.setPointerCapture(event.pointerId); this.choose(place(event, this.stops)); });
       this.plot.addEventListener("pointerleave", () => { this.hover = null; this.point(); });
       this.plot.addEventListener("keydown", event => this.key(event));
       this.set(series);
@@ -74,16 +75,17 @@
       this.oncursor?.(x);
     }
 
-    snap(x) { return this.xs.length ? nearest(this.xs.map(one => [one]), x)[0] : null; }
+    snap(x, xs) { xs ??= this.xs; return xs.length ? nearest(xs.map(one => [one]), x)[0] : null; }
     toX(pixel) { return this.left + (pixel - this.edge) / this.wide * (this.right - this.left); }
     fromX(x) { return this.edge + (x - this.left) / (this.right - this.left) * this.wide; }
     fromY(y) { return this.foot - (y - this.low) / (this.high - this.low) * this.tall; }
 
     key(event) {
       const by = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageUp: 10, PageDown: -10, Home: -Infinity, End: Infinity }[event.key];
-      if (!by || !this.xs.length || event.ctrlKey || event.metaKey || event.altKey) return;
-      const now = this.at === null ? (by > 0 ? -1 : this.xs.length) : this.xs.indexOf(this.snap(this.at));
-      this.choose(this.xs[Math.max(0, Math.min(this.xs.length - 1, now + by))]);
+      const xs = this.stops ?? this.xs;
+      if (!by || !xs.length || event.ctrlKey || event.metaKey || event.altKey) return;
+      const now = this.at === null ? (by > 0 ? -1 : xs.length) : xs.indexOf(this.snap(this.at, xs));
+      this.choose(xs[Math.max(0, Math.min(xs.length - 1, now + by))]);
       event.preventDefault();
       event.stopPropagation();
     }
@@ -116,7 +118,7 @@
           svg("text", { x: place, y: this.foot + 17, "text-anchor": place > width - 24 ? "end" : "middle" }, tickText(value, across.step)));
       }
       parts.push(svg("line", { x1: this.edge, x2: width - 14, y1: this.foot, y2: this.foot, class: "axis" }),
-        svg("text", { x: 2, y: 11 }, this.y), svg("text", { x: width - 14, y: height - 3, "text-anchor": "end" }, this.x));
+        svg("text", { x: width - 14, y: height - 3, "text-anchor": "end" }, this.x));
       this.series.forEach(({ points, real }, i) => {
         let pen = "M", d = "";
         for (const [x, y] of points) {

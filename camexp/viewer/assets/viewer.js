@@ -20,9 +20,9 @@
 
   class Viewer {
     /** @param meta what all images share: classes, method, identity, colormap, opacity, threshold (see camexp.viewer).
-     *  @param options onstate(state) after each change; step(by) to another image; highest of all images' maps. */
-    constructor(meta, { state = {}, onstate = () => {}, step = null, highest = null } = {}) {
-      Object.assign(this, { meta, onstate, step, highest });
+     *  @param options onstate(state) after each change; step(by) to another image, or what `across` calls it; highest of all images' maps. */
+    constructor(meta, { state = {}, onstate = () => {}, step = null, across = "image", highest = null } = {}) {
+      Object.assign(this, { meta, onstate, step, across, highest });
       this.state = { view: "overlay", opacity: meta.opacity ?? 0.5, threshold: meta.threshold ?? 0.2, map: meta.colormap,
         scale: "image", shapes: "largest", fade: true };
       for (const [key, value] of Object.entries(state)) if (key in this.state) this.state[key] = this.read(key, value);
@@ -71,7 +71,7 @@
         el("div", {}, this.pictures, this.places),
         el("div", { class: "panel" }, this.verdict, this.bars, el("div", { class: "controls" }, this.search, this.second), this.names,
           controls, actions, el("p", { class: "muted small" }, this.meta.note ?? ""),
-          el("p", { class: "muted small" }, "Keys: ↑ ↓ class, ← → image, v view, s scale, b outlines; on the picture, Shift and arrows move the cross.")),
+          el("p", { class: "muted small" }, `Keys: ↑ ↓ class, ← → ${this.across}, v view, s scale, b outlines; on the picture, Shift and arrows move the cross.`)),
         this.live);
       this.node.addEventListener("keydown", event => this.key(event));
       new ResizeObserver(() => requestAnimationFrame(() => this.draw())).observe(this.pictures);

@@ -1,0 +1,163 @@
+"""``report.html`` of an evaluation: its figures, and every image with its maps, to look at in a browser."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from camexp import __version__
+from camexp.config import EvaluateOptions
+from camexp.data import ImageSet
+from camexp.evaluation.box_curve import PER_UNIT, POINTS, BoxCurve, box_curve
+from camexp.evaluation.components import Components
+from camexp.evaluation.figures import LOWER, ROWS
+from camexp.evaluation.ground_truth import GroundTruth
+from camexp.evaluation.scores import ScoredImage
+from camexp.images import read_image
+from camexp.methods import is_cam
+from camexp.methods.registry import Method
+from camexp.models import CAMClassifier, CAMResult
+from camexp.run_files import REPORT
+from camexp.viewer import GALLERY, ImageReport, item, meta, pack_maps, photograph
+
+SCRIPTS = (*GALLERY, "charts", "table", "matrix", "boxes", "compare", "threshold", "evaluation")
+FEW = 100  # images that may have large photographs
+LARGE, SMALL = (960, 85), (320, 75)  # pixels of the longer side, quality
+TOP = 5
+MOST_BYTES = 12e6  # of all maps of a report; a photograph takes about as much as 80 maps of 14×14
+
+
+class EvaluationReport:
+    """The page, to which images are added as they are scored: an image once all methods have been.
+
+    Args:
+        report: where they go.
+        images, truth: what is evaluated.
+        methods: by name; none: maps that were made elsewhere.
+    """
+
+    def __init__(self, report: ImageReport, images: ImageSet, truth: GroundTruth, methods: Mapping[str, Method]):
+        self.report, self.images, self.truth = report, images, truth
+        self.names = list(methods) or ["heatmaps"]
+        self.plain = {name for name, method in methods.items() if is_cam(method)}
+        self._waiting: dict[int, dict[str, Any]] = {}
+
+    def explain(self, model: CAMClassifier, features: Tensor, indices: Sequence[int], evaluated: CAMResult) -> None:
+        """Keep the maps of plain CAM until the images are scored: of all classes, or of the likeliest and those
+        that are ``evaluated``."""
+        count, classes = len(self.images), len(model.classes)
+        area = features.shape[-2] * features.shape[-1]
+        some = torch.cat([evaluated.logits.topk(min(TOP, classes), dim=1).indices, evaluated.labels], 1)
+        every = count * area * (classes + len(self.names) - 1) <= MOST_BYTES
+        result = model.explain_features(features, "all" if every else some)
+        logits, maps, labels = (part.float().cpu().numpy() for part in (result.logits, result.maps, result.labels))
+        for row, index in enumerate(indices):
+            own, first = np.unique(labels[row].astype(int), return_index=True)
+            self._waiting[index] = {"logits": logits[row], "maps": maps[row, first], "labels": own}
+
+    def scored(
+        self, name: str, image: ScoredImage, maps: NDArray[np.float32], labels: Sequence[int], parts: list[Components]
+    ) -> None:
+        """One method's maps ``(K, h, w)`` and labels ``(K,)`` of one image, and the largest part of each."""
+        kept = self._waiting[image.index]
+        curve = None if image.boxes is None else box_curve(parts, image.boxes)
+        fits, methods = kept.setdefault("fits", {}), kept.setdefault("methods", {})
+        if curve is not None:
+            fits[name] = _base64(curve.levels())
+        if len(maps):
+            methods[name] = {"labels": [int(label) for label in labels], **({} if curve is None else _boxes(curve))}
+            if name not in self.plain:
+                methods[name]["maps"] = pack_maps(maps)
+        kept.setdefault("done", []).append(name)
+        if len(kept["done"]) == len(self.names):
+            self._add(image, self._waiting.pop(image.index))
+
+    def _add(self, image: ScoredImage, kept: dict[str, Any]) -> None:
+        path, index, root = self.images.paths[image.index], image.index, self.images.root
+        photo = read_image(path)
+        few = len(self.images) <= FEW
+        size = (photo.height, photo.width)
+        boxes, _ = self.truth.scaled_boxes(index, None)
+        self.report.add(index, item(
+            path.name, str(path.relative_to(root) if path.is_relative_to(root) else path), size,
+            photograph(photo, *(LARGE if few else SMALL)), kept["logits"], kept["maps"], kept["labels"],
+            self.images.labels[index], [] if boxes is None else np.round(boxes).tolist(),
+            fits=kept["fits"], methods=kept["methods"], scored=list(image.size),
+        ))  # fmt: skip
+
+
+def open_report(
+    model: CAMClassifier | None, images: ImageSet, options: EvaluateOptions
+) -> AbstractContextManager[ImageReport | None]:
+    """The page that is written while images are scored; nothing with ``report=false`` or without a network."""
+    if not options.report or model is None:
+        return nullcontext()
+    identity = model.head.linear.bias is None
+    note = "Maps of plain CAM" + ("; the mean of a map is its class's logit." if identity else ".")
+    page = {
+        "subtitle": f"{len(images)} image{'s' if len(images) != 1 else ''}, {Path(str(options.ckpt)).name}",
+        "meta": meta(model.classes, identity, note, options.colormap, options.alpha),
+    }
+    return ImageReport(Path(options.output) / REPORT, len(images), "How well the maps fit", page, SCRIPTS)
+
+
+def figures_page(
+    summaries: Mapping[str, Mapping[str, Any]], options: EvaluateOptions, images: int, trained_on: int
+) -> dict[str, Any]:
+    """What the page says besides its images.
+
+    Args:
+        summaries: of each method, see :meth:`camexp.evaluation.scores.Scores.summary`.
+        images: how many there are.
+        trained_on: how many of them the network was trained on.
+
+    >>> options = EvaluateOptions(ckpt="a.ckpt", cam={"method": "cam"})
+    >>> page = figures_page({"cam": {"top1": 0.5, "threshold": 0.12}}, options, 3, 0)
+    >>> page["figures"][0], page["thresholds"]
+    ({'name': 'top-1 accuracy', 'share': True, 'lower': False, 'values': [0.5]}, {'cam': 0.12})
+    """
+    figures = [
+        {
+            "name": text.strip(), "share": key not in ("threshold", "seconds_per_image"), "lower": key in LOWER,
+            "values": [None if one.get(key) is None else float(f"{one[key]:.6g}") for one in summaries.values()],
+        }
+        for key, text in ROWS.items() if any(one.get(key) is not None for one in summaries.values())
+    ]  # fmt: skip
+    scored = options.scored_size
+    source = options.threshold.source
+    facts = [
+        ("checkpoint", options.ckpt or "none"),
+        ("methods", ", ".join(summaries)),
+        ("whose map", {"true": "the true class's", "predicted": "the predicted class's"}.get(
+            options.label, "the best of the first five classes'")),
+        ("compared at", "each image's own size" if scored is None else f"{scored[0]} × {scored[1]} pixels"),
+        ("threshold", "a share of the map between its minimum and its maximum (Choe et al., CVPR 2020)"),
+        ("threshold chosen on", source or "these images themselves, the best for each method"),
+        ("box", "around the largest part of the map at or above the threshold"),
+        ("images the network was trained on", f"{trained_on} of {images}"),
+        ("camexp", __version__),
+    ]  # fmt: skip
+    return {
+        "facts": [(name, str(value)) for name, value in facts], "methods": list(summaries), "figures": figures,
+        "thresholds": {name: one["threshold"] for name, one in summaries.items() if "threshold" in one},
+        "elsewhere": source is not None, "points": POINTS, "perUnit": PER_UNIT,
+    }  # fmt: skip
+
+
+def _boxes(curve: BoxCurve) -> dict[str, Any]:
+    """In as few bytes as the largest corner needs."""
+    size = "u1" if curve.boxes.max() < 256 else "<u2"
+    packed = {"boxes": _base64(curve.boxes.astype(size)), "bytes": 1 if size == "u1" else 2}
+    return packed if not curve.which.any() else {**packed, "which": _base64(curve.which)}
+
+
+def _base64(array: NDArray[Any]) -> str:
+    return base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()
