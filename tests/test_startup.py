@@ -162,3 +162,16 @@ def test_the_collector_rests_during_the_first_imports_only():
         "except ImportError:\n    pass\nassert gc.isenabled() and gc.get_freeze_count()"
     )
     assert "fractions" in imported(code, Path.cwd())
+
+
+@pytest.mark.parametrize("triton, frozen", [(True, False), (False, True)])
+def test_triton_finds_at_the_end_what_it_wants_freed(triton, frozen):
+    """Its bindings count what the last collection leaves, and print it as leaks; nothing else waits for a collection."""
+    code = (
+        "import atexit, gc, sys, types\nfrom camexp.cli import heavy_imports\n"
+        "atexit.register(lambda: print(bool(gc.get_freeze_count())))\n"  # the first one registered runs last
+        "with heavy_imports():\n    import fractions\n"
+        f"if {triton}:\n    sys.modules['triton'] = types.ModuleType('triton')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str(frozen)
