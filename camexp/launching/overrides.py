@@ -18,8 +18,9 @@ def quoted(value: object) -> str:
 def command_line() -> tuple[list[str], dict[str, str | None]]:
     """The overrides of the command that runs, and the choice that each group came to; none where Hydra runs nothing.
 
-    >>> command_line()
-    ([], {})
+    >>> overrides, choices = command_line()
+    >>> type(overrides), type(choices)
+    (<class 'list'>, <class 'dict'>)
     """
     if not HydraConfig.initialized():
         return [], {}

@@ -7,17 +7,19 @@ import os
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
-from typing import Any, Protocol, Union, cast
+from typing import TYPE_CHECKING, Any, Protocol, Union, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
 from camexp.files import atomic_write
 from camexp.images import read_image
 from camexp.viewer.items import item, meta, photograph
 from camexp.viewer.page import GALLERY, PageFile, json_text
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 ImageLike = Union[Image.Image, str, "os.PathLike[str]", NDArray[np.uint8]]
 LONGER_SIDE = 960  # pixels of a photograph in the page
