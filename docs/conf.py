@@ -38,7 +38,8 @@ napoleon_use_ivar = True
 # The options' classes are pages of their own; how components are found is no part of the interface.
 nitpick_ignore_regex = [
     (r"py:.*", r"(?!camexp\.).*"),
-    (r"py:.*", r"camexp\.(config|evaluation\.(basins|component_tree|components\.V)|reporting\.comparison|viewer\.notebook\.Explained).*"),
+    (r"py:.*", r"camexp\.(config|evaluation\.(basins|component_tree|components\.V)).*"),
+    (r"py:.*", r"camexp\.(reporting\.comparison|viewer\.notebook\.Explained).*"),
 ]
 
 html_theme = "furo"
