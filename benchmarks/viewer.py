@@ -24,8 +24,7 @@ from scipy import ndimage
 
 from camexp.data.imagefolder import walk
 from camexp.images import read_image
-from camexp.prediction.reports import FEW, LARGE, SMALL
-from camexp.viewer import ImageReport, item, meta, photograph
+from camexp.viewer import ImageReport, item, meta, page_photograph
 
 CLASSES, SIDE = 257, 14
 ROOT = Path(__file__).resolve().parents[1]
@@ -40,7 +39,7 @@ def resident() -> float:
 def write(folder: Path, paths: list[Path], count: int, kept: int) -> list[float]:
     """A report of ``count`` images with ``kept`` maps each; returns the memory after each tenth of it."""
     rng, memory = np.random.default_rng(0), []
-    page = {"subtitle": f"{count} images", "facts": [], "meta": meta([f"class {i}" for i in range(CLASSES)], True, "")}
+    page = {"subtitle": f"{count} images", "facts": [], "meta": meta([f"class {i}" for i in range(CLASSES)], True)}
     with ImageReport(folder / "report.html", count, "Benchmark", page) as report:
         for number in range(count):
             path = paths[number % len(paths)]
@@ -48,7 +47,7 @@ def write(folder: Path, paths: list[Path], count: int, kept: int) -> list[float]
             maps = ndimage.gaussian_filter(rng.normal(size=(kept, SIDE, SIDE)), (0, 2, 2)).astype(np.float32) * 40
             logits = rng.normal(size=CLASSES).astype(np.float32)
             labels = np.argsort(-logits)[:kept]
-            photo = photograph(image, *(LARGE if count <= FEW else SMALL))
+            photo = page_photograph(image, count)
             report.add(number, item(path.name, str(path), (image.height, image.width), photo, logits, maps, labels))
             if (number + 1) % max(1, count // 10) == 0:
                 memory.append(resident())

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from camexp.config.options import flat
+from camexp.config.options import as_written, flat, overridden
 from camexp.config.own import PACKAGED
 
 
@@ -35,7 +35,7 @@ def changed_options(
     defaults = dict(usual)
     for group, choice in choices.items():
         defaults |= {f"{group}.{key}": value for key, value in _choice(group, choice).items()}
-    named = {one.lstrip("+~").partition("=")[0].partition("@")[0] for one in overrides}
+    named = {overridden(one) for one in overrides}
     rows = [_row(group, choice, usual_choices.get(group, "null"), named) for group, choice in choices.items()]
     rows += [_row(name, value, defaults.get(name, _NONE), named) for name, value in options.items()]
     return sorted(rows, key=lambda row: not row["changed"])
@@ -49,7 +49,7 @@ def _row(name: str, value: Any, default: Any, named: set[str]) -> dict[str, Any]
     known = default is not _NONE and "${" not in str(default)
     differs = known and _comparable(value) != _comparable(default)
     return {
-        "name": name, "value": _text(value), "default": _text(default) if known else None,
+        "name": name, "value": as_written(value), "default": as_written(default) if known else None,
         "changed": differs or (given and not known), "given": given,
     }  # fmt: skip
 
@@ -86,15 +86,8 @@ def _choice(group: str, name: str) -> dict[str, Any]:
 def _comparable(value: Any) -> Any:
     """1e-3, which YAML reads as text, 0.001 and "0.001" are one value."""
     if isinstance(value, bool) or value is None:
-        return _text(value)
+        return as_written(value)
     try:
         return float(value)
     except (TypeError, ValueError):
         return str(value)
-
-
-def _text(value: Any) -> str:
-    """As it stands on the command line."""
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    return str(value)

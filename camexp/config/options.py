@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -83,6 +84,26 @@ def _sentence(error: ValidationError, options: type[Options], name: str) -> str:
 def _value_at(detail: Any) -> Any:
     """The option's value, or the element of a list that pydantic names."""
     return f"[… {detail['input']} …]" if detail["loc"] and isinstance(detail["loc"][-1], int) else detail["input"]
+
+
+def as_written(value: Any) -> str:
+    """A value as it stands on the command line and in YAML.
+
+    >>> as_written(None), as_written(True), as_written(0.5)
+    ('null', 'true', '0.5')
+    """
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
+    return str(value)
+
+
+def overridden(override: str) -> str:
+    """What an override of Hydra's grammar names: an option, a part of them or a group.
+
+    >>> overridden("+model.head={bias: true}"), overridden("optimizer@second=sgd")
+    ('model.head', 'optimizer')
+    """
+    return re.split("[=@]", override.lstrip("+~"), maxsplit=1)[0].replace("/", ".")
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

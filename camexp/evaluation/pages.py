@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import base64
+import logging
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -26,12 +26,13 @@ from camexp.methods import is_cam
 from camexp.methods.registry import Method
 from camexp.models import CAMClassifier, CAMResult
 from camexp.run_files import REPORT
-from camexp.viewer import GALLERY, ImageReport, item, meta, pack_maps, photograph
+from camexp.viewer import GALLERY, ImageReport, is_finite, item, meta, pack_maps, page_photograph
+from camexp.viewer.budget import TOP
+from camexp.viewer.items import as_base64
+
+log = logging.getLogger(__name__)
 
 SCRIPTS = (*GALLERY, "charts", "table", "matrix", "boxes", "compare", "threshold", "evaluation")
-FEW = 100  # images that may have large photographs
-LARGE, SMALL = (960, 85), (320, 75)  # pixels of the longer side, quality
-TOP = 5
 MOST_BYTES = 12e6  # of all maps of a report; a photograph takes about as much as 80 maps of 14×14
 
 
@@ -71,10 +72,10 @@ class EvaluationReport:
         curve = None if image.boxes is None else box_curve(parts, image.boxes)
         fits, methods = kept.setdefault("fits", {}), kept.setdefault("methods", {})
         if curve is not None:
-            fits[name] = _base64(curve.levels())
+            fits[name] = as_base64(curve.levels())
         if len(maps):
             methods[name] = {"labels": [int(label) for label in labels], **({} if curve is None else _boxes(curve))}
-            if name not in self.plain:
+            if name not in self.plain and np.isfinite(maps).all():
                 methods[name]["maps"] = pack_maps(maps)
         kept.setdefault("done", []).append(name)
         if len(kept["done"]) == len(self.names):
@@ -82,13 +83,16 @@ class EvaluationReport:
 
     def _add(self, image: ScoredImage, kept: dict[str, Any]) -> None:
         path, index, root = self.images.paths[image.index], image.index, self.images.root
+        if not is_finite(kept["logits"], kept["maps"]):
+            self.report.skip(index)
+            log.warning(f"{path} is left out of {REPORT}: its maps or logits are not finite (try precision=32-true)")
+            return
         photo = read_image(path)
-        few = len(self.images) <= FEW
         size = (photo.height, photo.width)
         boxes, _ = self.truth.scaled_boxes(index, None)
         self.report.add(index, item(
             path.name, str(path.relative_to(root) if path.is_relative_to(root) else path), size,
-            photograph(photo, *(LARGE if few else SMALL)), kept["logits"], kept["maps"], kept["labels"],
+            page_photograph(photo, len(self.images)), kept["logits"], kept["maps"], kept["labels"],
             self.images.labels[index], [] if boxes is None else np.round(boxes).tolist(),
             fits=kept["fits"], methods=kept["methods"], scored=list(image.size),
         ))  # fmt: skip
@@ -101,10 +105,9 @@ def open_report(
     if not options.report or model is None:
         return nullcontext()
     identity = model.head.linear.bias is None
-    note = "Maps of plain CAM" + ("; the mean of a map is its class's logit." if identity else ".")
     page = {
         "subtitle": f"{len(images)} image{'s' if len(images) != 1 else ''}, {Path(str(options.ckpt)).name}",
-        "meta": meta(model.classes, identity, note, options.colormap, options.alpha),
+        "meta": meta(model.classes, identity, "Maps of plain CAM", options.colormap, options.alpha),
     }
     return ImageReport(Path(options.output) / REPORT, len(images), "How well the maps fit", page, SCRIPTS)
 
@@ -156,9 +159,5 @@ def figures_page(
 def _boxes(curve: BoxCurve) -> dict[str, Any]:
     """In as few bytes as the largest corner needs."""
     size = "u1" if curve.boxes.max() < 256 else "<u2"
-    packed = {"boxes": _base64(curve.boxes.astype(size)), "bytes": 1 if size == "u1" else 2}
-    return packed if not curve.which.any() else {**packed, "which": _base64(curve.which)}
-
-
-def _base64(array: NDArray[Any]) -> str:
-    return base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()
+    packed = {"boxes": as_base64(curve.boxes.astype(size)), "bytes": 1 if size == "u1" else 2}
+    return packed if not curve.which.any() else {**packed, "which": as_base64(curve.which)}

@@ -12,7 +12,6 @@ from mimetypes import guess_type
 from time import monotonic
 from typing import Any, TypeVar
 
-import numpy as np
 import torch
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -31,7 +30,7 @@ from camexp.explore.settings import Settings, read_settings
 from camexp.explore.uploads import Refused, Room, decode, read_body
 from camexp.models.trunks import Trunk
 from camexp.prediction.batches import MOST_PIXELS
-from camexp.viewer import item, json_text, photograph
+from camexp.viewer import is_finite, item, json_text, photograph
 
 T = TypeVar("T")
 READ_AT_ONCE = 4  # uploads that are in memory as files; the others wait in the sockets
@@ -209,7 +208,7 @@ def _key(preprocessing: Any) -> tuple[Any, ...]:
 
 
 def _answer(ready: Prepared, jobs: Sequence[Job], results: Sequence[Maps]) -> Response:
-    if not all(np.isfinite(maps.logits).all() and np.isfinite(maps.maps).all() for maps in results):
+    if not all(is_finite(maps.logits, maps.maps) for maps in results):
         raise Refused("the network's values are not finite: take another precision or method", 422)
     items = [
         item("", "", ready.size, ready.photo, maps.logits, maps.maps, maps.labels,

@@ -19,8 +19,6 @@ from torch import Tensor
 from camexp.errors import UserError, reason
 from camexp.explore.networks import Loaded
 from camexp.explore.settings import Settings
-from camexp.methods import is_cam
-from camexp.models import CAMResult
 from camexp.prediction.batches import MOST_PIXELS
 
 log = logging.getLogger(__name__)
@@ -150,7 +148,8 @@ class Engine:
         # a method may need hundreds of passes: time is looked at before each of them
         watch = job.loaded.model.trunk.register_forward_pre_hook(lambda *_: self._require_time())
         try:
-            result = explain(job.loaded, job.settings, torch.stack([one.image for one in batch]), job.labels)
+            labels = list(job.labels) if isinstance(job.labels, tuple) else job.labels
+            result = job.settings.build()(job.loaded.model, torch.stack([one.image for one in batch]), labels)
         finally:
             watch.remove()
         arrays = (result.logits.cpu().numpy(), result.maps.cpu().numpy(), result.labels.cpu().numpy())
@@ -159,16 +158,6 @@ class Engine:
     def _require_time(self) -> None:
         if self._closing or time.monotonic() > self._until:
             raise OutOfTime("these maps take longer than limits.seconds: take a quicker method, or fewer scales")
-
-
-def explain(loaded: Loaded, settings: Settings, images: Tensor, labels: str | tuple[int, ...]) -> CAMResult:
-    """Logits and maps of a batch ``(B, 3, H, W)``."""
-    method, model = settings.build(), loaded.model
-    wanted = list(labels) if isinstance(labels, tuple) else labels
-    with torch.no_grad():
-        if is_cam(method):
-            return model.explain(images, wanted)
-        return method(model, images, wanted)
 
 
 def _fail(job: Job, error: Exception) -> None:

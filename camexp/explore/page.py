@@ -28,7 +28,7 @@ def described(network: Network, options: ExploreOptions) -> dict[str, Any]:
     return {
         "name": loaded.name, "version": loaded.version, "step": loaded.step, "follows": network.follows,
         "size": None if size is None else list(size),
-        "meta": meta(loaded.model.classes, False, "", options.colormap, options.alpha),
+        "meta": meta(loaded.model.classes, False, colormap=options.colormap, opacity=options.alpha),
     }  # fmt: skip
 
 

@@ -11,10 +11,10 @@ from camexp.config.options import Options
 from camexp.errors import UserError
 from camexp.methods import Method, build_method, is_cam
 from camexp.models import CAMClassifier, Preprocessing
+from camexp.viewer import all_or_top
+from camexp.viewer.budget import TOP
 
 FEW_CLASSES = 100  # an average's maps are at a quarter of the image's resolution
-MANY_CLASSES = 1000  # the maps of more take as long as the network
-TOP = "top5"
 MOST_SCALES = 8
 
 
@@ -58,9 +58,10 @@ class Settings:
 
     def labels(self, model: CAMClassifier) -> str:
         """Whose maps: of all classes where that costs little, else of the most probable ones."""
-        plain = is_cam(self.build())
-        few = MANY_CLASSES if plain else FEW_CLASSES if self.method == "cam" else 0
-        return "all" if len(model.classes) <= few else TOP
+        if is_cam(self.build()):
+            return all_or_top(model.classes)
+        few = FEW_CLASSES if self.method == "cam" else 0
+        return "all" if len(model.classes) <= few else f"top{TOP}"
 
     def to_query(self) -> dict[str, str]:
         """What :func:`read_settings` reads."""

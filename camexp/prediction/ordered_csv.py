@@ -6,9 +6,10 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from threading import Lock
 from types import TracebackType
 from typing import Any
+
+from camexp.in_order import InOrder
 
 
 class OrderedCSV:
@@ -35,9 +36,7 @@ class OrderedCSV:
 
     def __init__(self, path: Path, header: Sequence[str]):
         self.images = 0
-        self._waiting: dict[int, bytes | None] = {}
-        self._next = 0
-        self._lock = Lock()
+        self._order = InOrder(self._write)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
         self._file = path.open("xb", buffering=0)  # a row is in the file or it is not; none lingers in a buffer
@@ -45,26 +44,16 @@ class OrderedCSV:
 
     def add(self, index: int, rows: Iterable[Sequence[Any]]) -> None:
         """The rows of one image; several threads may call at once."""
-        self._take(index, _lines(rows))
+        self._order.put(index, _lines(rows))
 
     def skip(self, index: int) -> None:
         """One image has none."""
-        self._take(index, None)
+        self._order.put(index, None)
 
     def close(self) -> None:
         """Append what waits for images that never came, and close the file; once."""
-        with self._lock:
-            for _, lines in sorted(self._waiting.items()):
-                self._write(lines)
-            self._waiting.clear()
-            self._file.close()
-
-    def _take(self, index: int, lines: bytes | None) -> None:
-        with self._lock:
-            self._waiting[index] = lines
-            while self._next in self._waiting:
-                self._write(self._waiting.pop(self._next))
-                self._next += 1
+        self._order.finish()
+        self._file.close()
 
     def _write(self, lines: bytes | None) -> None:
         if lines is not None:

@@ -16,18 +16,10 @@ from camexp.methods import build_method, is_cam
 from camexp.models import CAMClassifier
 from camexp.prediction.results import Explanation
 from camexp.run_files import REPORT
-from camexp.viewer import ImageReport, item, meta, photograph
+from camexp.viewer import ImageReport, item, meta, page_photograph
+from camexp.viewer.budget import TOP
 
-FEW = 100  # images that may have large photographs
-LARGE, SMALL = (960, 85), (320, 75)  # pixels of the longer side, quality
-TOP = 5
-MANY_CLASSES = 1000  # the maps of more would take as long as the network
 MOST_BYTES = 20e6  # of all maps of a report
-
-
-def all_or_top(classes: Sequence[str]) -> str:
-    """Which maps a report may hold: those of all classes, or of the most probable ones."""
-    return "all" if len(classes) <= MANY_CLASSES else f"top{TOP}"
 
 
 def open_report(
@@ -37,8 +29,7 @@ def open_report(
     if not options.report:
         return nullcontext()
     cam = options.cam.to_dict()
-    plain, identity = is_cam(build_method(options.cam)), model.head.linear.bias is None
-    note = "Raw maps; the mean of a map is its class's logit." if plain and identity else "Raw maps."
+    identity = is_cam(build_method(options.cam)) and model.head.linear.bias is None
     size = model.preprocessing.size
     facts = [
         ("checkpoint", options.ckpt),
@@ -52,7 +43,7 @@ def open_report(
     page = {
         "subtitle": f"{count} image{'s' if count != 1 else ''}, {Path(options.ckpt).name}",
         "facts": facts,
-        "meta": meta(model.classes, plain and identity, note, options.colormap, options.alpha),
+        "meta": meta(model.classes, identity, colormap=options.colormap, opacity=options.alpha),
     }
     return ImageReport(folder / REPORT, count, "Where the network looked", page)
 
@@ -75,7 +66,7 @@ def report_item(image: Explanation, rows: Sequence[Sequence[Any]], count: int) -
     height, width = image.size
     return item(
         image.path.name, str(image.path), image.size,
-        photograph(Image.fromarray(image.pixels), *(LARGE if count <= FEW else SMALL)),
+        page_photograph(Image.fromarray(image.pixels), count),
         image.logits, maps, labels, image.classes.index(folder) if folder in image.classes else None,
         area=0 if x0 is None else (x1 + 1 - x0) * (y1 + 1 - y0) / (height * width),
     )  # fmt: skip

@@ -26,11 +26,11 @@ from camexp.prediction.batches import DecodedImage, Unreadable, batches
 from camexp.prediction.inputs import distinct, file_name, unique_names
 from camexp.prediction.montages import Montages
 from camexp.prediction.ordered_csv import OrderedCSV, append_row
-from camexp.prediction.reports import all_or_top, open_report, report_item
+from camexp.prediction.reports import open_report, report_item
 from camexp.prediction.results import HEADER, Explanation, write_results
 from camexp.reporting.progress import Progress
 from camexp.run_files import REPORT
-from camexp.viewer import ImageReport
+from camexp.viewer import ImageReport, all_or_top, is_finite
 
 log = logging.getLogger(__name__)
 
@@ -120,7 +120,7 @@ def _explain_all(
         rows = write_results(image, names[index], class_files, outcome.folder, options)
         pages.add(index, image)
         if page is not None:
-            page.add(index, report_item(image, rows, len(paths)))
+            _add_to_page(page, index, image, rows, len(paths))
         table.add(index, rows)
 
     with (
@@ -145,6 +145,16 @@ def _explain_all(
                 break
         writing.finish()
     outcome.montages = pages.written
+
+
+def _add_to_page(
+    page: ImageReport, index: int, image: Explanation, rows: Sequence[Sequence[Any]], count: int
+) -> None:
+    if is_finite(image.logits, (image.more or (image.maps, image.labels))[0]):
+        page.add(index, report_item(image, rows, count))
+    else:
+        page.skip(index)
+        log.warning(f"{image.path} is left out of {REPORT}: its maps or logits are not finite (try precision=32-true)")
 
 
 def _skip(outcome: Outcome, path: Path, reason: str) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 from pytorch_lightning import loggers
 from pytorch_lightning.utilities import rank_zero_only
 
+from camexp.config.options import as_written, overridden
+
 # TensorBoard opens on the tag that comes first in the alphabet, and draws what shares a prefix next to each other
 TAGS = {
     "train/accuracy": "accuracy/train",
@@ -148,7 +150,7 @@ def named_options(options: Mapping[str, Any], overrides: Sequence[str], choices:
     """
     names: list[str] = []
     for override in overrides:
-        given = re.split("[=@]", override.lstrip("+~"), maxsplit=1)[0].replace("/", ".")
+        given = overridden(override)
         inside = [name for name in options if f"{name}.".startswith(f"{given}.")]
         names += [given] if given in choices else inside
     return [name for name in dict.fromkeys(names) if not _untold(name)]
@@ -170,14 +172,13 @@ def hyperparameters(options: Mapping[str, Any], named: Sequence[str], choices: M
     """
     names = dict.fromkeys((*GROUPS, *OPTIONS, *named))
     everything = {**options, **choices}
-    return {name: _as_written(everything[name]) for name in names if name in everything}
+    known = {name: everything[name] for name in names if name in everything}
+    return {name: value if _is_number(value) else as_written(value) for name, value in known.items()}
 
 
 def _untold(name: str) -> bool:
     return any(f"{name}.".startswith(f"{other}.") for other in UNTOLD)
 
 
-def _as_written(value: Any) -> Any:
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    return value if isinstance(value, (int, float)) else str(value)
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
-
-from camexp.reporting.figures import resize_longer_side
 
 
 def pack_maps(maps: NDArray[np.floating]) -> dict[str, Any]:
@@ -35,7 +31,7 @@ def pack_maps(maps: NDArray[np.floating]) -> dict[str, Any]:
     low, high = maps.min((1, 2)), maps.max((1, 2))
     span = np.where(high > low, high - low, 1)
     levels = ((maps - low[:, None, None]) / span[:, None, None] * 255 + 0.5).astype(np.uint8)
-    return {"shape": list(maps.shape), "low": _short(low), "high": _short(high), "data": _base64(levels)}
+    return {"shape": list(maps.shape), "low": _short(low), "high": _short(high), "data": as_base64(levels)}
 
 
 def unpack_maps(packed: dict[str, Any]) -> NDArray[np.float32]:
@@ -45,12 +41,33 @@ def unpack_maps(packed: dict[str, Any]) -> NDArray[np.float32]:
     return (low + levels * ((high - low) / 255)).astype(np.float32)
 
 
-def photograph(image: Image.Image, longer_side: int, quality: int = 85) -> str:
-    """A JPEG as a ``data:`` address, its longer side at most ``longer_side`` pixels."""
-    small = resize_longer_side(image, longer_side) if max(image.size) > longer_side else image
-    file = io.BytesIO()
-    small.convert("RGB").save(file, "JPEG", quality=quality)
-    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
+def explained(
+    logits: NDArray[np.floating], maps: NDArray[np.floating], labels: Sequence[int] | NDArray[np.integer]
+) -> dict[str, Any]:
+    """What a network says of an image.
+
+    Args:
+        logits: ``(C,)`` of all classes.
+        maps, labels: ``(K, h, w)`` raw maps and whose they are.
+
+    Returns:
+        The same packed; ``best``, the predicted class, and ``p``, its probability.
+    """
+    best = int(np.argmax(logits))
+    share = float(1 / np.exp(np.asarray(logits, np.float64) - logits[best]).sum())
+    return {
+        "logits": as_base64(logits.astype("<f4")), "maps": pack_maps(maps), "labels": [int(label) for label in labels],
+        "best": best, "p": float(f"{share:.6g}"),
+    }  # fmt: skip
+
+
+def is_finite(logits: NDArray[np.floating], maps: NDArray[np.floating]) -> bool:
+    """Whether a page can show them: half precision may overflow.
+
+    >>> is_finite(np.zeros(2), np.full((1, 2, 2), np.inf))
+    False
+    """
+    return bool(np.isfinite(logits).all() and np.isfinite(maps).all())
 
 
 def item(
@@ -64,25 +81,20 @@ def item(
         name, path: what is shown, and what is searched.
         size: ``(H, W)`` of the photograph in its own pixels, in which boxes are counted.
         photo: see :func:`photograph`.
-        logits: ``(C,)`` of all classes.
-        maps, labels: ``(K, h, w)`` raw maps and whose they are.
+        logits, maps, labels: see :func:`explained`.
         truth: the true class, where it is known.
         boxes: true boxes ``(x0, y0, x1, y1)``, corners inclusive.
         more: further values of a page's own; ``area``, the share of the image that the map's box covers, can be
             sorted by.
     """
-    best = int(np.argmax(logits))
-    share = float(1 / np.exp(np.asarray(logits, np.float64) - logits[best]).sum())
     return {
-        "name": name, "path": path, "size": list(size), "photo": photo, "logits": _base64(logits.astype("<f4")),
-        "maps": pack_maps(maps), "labels": [int(label) for label in labels],
-        "truth": None if truth is None else int(truth), "boxes": [[int(side) for side in box] for box in boxes],
-        "best": best, "p": float(f"{share:.6g}"), **more,
+        "name": name, "path": path, "size": list(size), "photo": photo, **explained(logits, maps, labels),
+        "truth": None if truth is None else int(truth), "boxes": [[int(side) for side in box] for box in boxes], **more,
     }  # fmt: skip
 
 
 def meta(
-    classes: Sequence[str], identity: bool, note: str, colormap: str = "jet", opacity: float = 0.5,
+    classes: Sequence[str], identity: bool, what: str = "Raw maps", colormap: str = "jet", opacity: float = 0.5,
     threshold: float = 0.2,
 ) -> dict[str, Any]:  # fmt: skip
     """What all images of a page share.
@@ -90,16 +102,18 @@ def meta(
     Args:
         classes: in the order of the logits.
         identity: whether a map's mean is its class's logit, as for CAM without bias.
-        note: how the maps were made, in a sentence.
+        what: the maps are, in a few words.
         colormap, opacity, threshold: what the viewer begins with.
     """
+    note = f"{what}; the mean of a map is its class's logit." if identity else f"{what}."
     return {
         "classes": list(classes), "identity": identity, "note": note, "colormap": colormap, "opacity": opacity,
         "threshold": threshold,
     }  # fmt: skip
 
 
-def _base64(array: NDArray[Any]) -> str:
+def as_base64(array: NDArray[Any]) -> str:
+    """An array's bytes as text."""
     return base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()
 
 

@@ -15,14 +15,14 @@ from PIL import Image
 
 from camexp.files import atomic_write
 from camexp.images import read_image
-from camexp.viewer.items import item, meta, photograph
+from camexp.viewer.budget import photograph
+from camexp.viewer.items import item, meta
 from camexp.viewer.page import GALLERY, PageFile, json_text
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 ImageLike = Union[Image.Image, str, "os.PathLike[str]", NDArray[np.uint8]]
-LONGER_SIDE = 960  # pixels of a photograph in the page
 HEIGHT = 780  # pixels of a notebook's cell
 
 
@@ -95,13 +95,12 @@ def show(
     items = []
     for number, one in enumerate(images):
         opened, name = _open(one, f"image {number + 1}")
-        size, photo = (opened.height, opened.width), photograph(opened, LONGER_SIDE)
+        size, photo = (opened.height, opened.width), photograph(opened)
         items.append(item(Path(name).name, name, size, photo, logits[number], maps[number], labels[number]))
     own = np.take_along_axis(logits, labels, 1)
     identity = bool(np.abs(maps.mean((2, 3)) - own).max() <= 1e-3 * max(1.0, np.abs(own).max()))
-    note = "Raw maps; the mean of a map is its class's logit." if identity else "Raw maps."
     page: dict[str, Any] = {
-        "meta": meta(classes, identity, note, colormap, opacity, threshold),
+        "meta": meta(classes, identity, colormap=colormap, opacity=opacity, threshold=threshold),
         "highest": max(max(one["maps"]["high"]) for one in items),
     }
     file = io.StringIO()

@@ -5,11 +5,11 @@ from __future__ import annotations
 import shutil
 from contextlib import ExitStack
 from pathlib import Path
-from threading import Lock
 from types import TracebackType
 from typing import Any
 
 from camexp.files import atomic_write
+from camexp.in_order import InOrder
 from camexp.viewer.page import GALLERY, PageFile, json_text, page_file
 
 MOST_IN_ONE_FILE = 1500  # images; a browser takes a second to read their 40 MB
@@ -48,28 +48,19 @@ class ImageReport:
         self.folder = path.with_name(f"{path.stem}_data") if count > MOST_IN_ONE_FILE else None
         self.images = 0
         self._highest: float | None = None
-        self._waiting: dict[int, dict[str, Any] | None] = {}
-        self._next = 0
         self._block: list[dict[str, Any]] = []
         self._files = 0
-        self._lock = Lock()
+        self._order = InOrder(self._append)
         self._stack = ExitStack()
         self._file: PageFile
 
     def add(self, index: int, item: dict[str, Any]) -> None:
         """One image, see :func:`camexp.viewer.item`; several threads may call at once."""
-        self._take(index, item)
+        self._order.put(index, item)
 
     def skip(self, index: int) -> None:
         """One image is not in it."""
-        self._take(index, None)
-
-    def _take(self, index: int, item: dict[str, Any] | None) -> None:
-        with self._lock:
-            self._waiting[index] = item
-            while self._next in self._waiting:
-                self._append(self._waiting.pop(self._next))
-                self._next += 1
+        self._order.put(index, None)
 
     def _append(self, item: dict[str, Any] | None) -> None:
         if item is None:
@@ -106,10 +97,8 @@ class ImageReport:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with self._stack, self._lock:
-            for _, item in sorted(self._waiting.items()):
-                self._append(item)
-            self._waiting.clear()
+        with self._stack:
+            self._order.finish()
             self._flush()
             folder = None if self.folder is None else self.folder.name
             self._file.end({**self.page, "title": self.title, "highest": self._highest, "folder": folder})

@@ -56,14 +56,12 @@ def run_page(folder: Path, watched: Watched, now: Mapping[str, Any] | None = Non
     summary = dict(now) if now is not None else read_json(folder / SUMMARY)
     options, choices, overrides = configuration(folder, summary)
     curves = read_curves(folder / METRICS)
-    method = options.get("cam.method", "cam")
-    note = f"Raw maps of {method}"
-    note += "; the mean of a map is its class's logit." if watched.identity else "."
+    what = f"Raw maps of {options.get('cam.method', 'cam')}"
     colormap, alpha = str(options.get("inspect.colormap", "jet")), float(options.get("inspect.alpha", 0.5))
     return {
         "title": folder.absolute().name,
         "subtitle": subtitle(summary, curves, running=now is not None),
-        "meta": meta(watched.classes, watched.identity, note, colormap, alpha),
+        "meta": meta(watched.classes, watched.identity, what, colormap, alpha),
         "images": watched.images,
         "curves": curves,
         "options": changed_options(options, choices, overrides),

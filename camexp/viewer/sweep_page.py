@@ -64,7 +64,7 @@ def sweep_page(folder: Path, jobs: Sequence[Job], watched: Sequence[Watched]) ->
     return {
         "title": f"{folder.absolute().name}: {len(jobs)} jobs",
         "subtitle": f"{finished} with a result{best}",
-        "meta": meta([], identity, "", colormap, alpha),
+        "meta": meta([], identity, colormap=colormap, opacity=alpha),
         "columns": columns, "rows": rows, "best": len(options), "jobs": listed, "photos": photos, "classes": lists,
     }  # fmt: skip
 

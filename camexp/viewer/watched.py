@@ -15,12 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from camexp.viewer.items import item, photograph
+from camexp.viewer.budget import TOP, photograph
+from camexp.viewer.items import explained, is_finite
 from camexp.viewer.page import json_text
 
 MOST_VALUES = 256 * 1024  # of the maps of one image at one step; with more, those of the most probable classes
-TOP = 5
-LONGER_SIDE = 960  # pixels of a photograph
 
 
 @dataclass
@@ -58,7 +57,7 @@ def append_head(
     """Which images are watched from here on; what a file says of others before that is passed over."""
     images = [
         {"name": Path(name).name, "path": name, "size": [picture.height, picture.width],
-         "photo": photograph(picture, LONGER_SIDE), "truth": truth, "labels": list(own)}
+         "photo": photograph(picture), "truth": truth, "labels": list(own)}
         for picture, name, truth, own in zip(pictures, names, truths, labels, strict=True)
     ]  # fmt: skip
     _append(path, [json_text({"classes": list(classes), "identity": identity, "images": images})])
@@ -74,11 +73,8 @@ def append_step(path: Path, step: int, images: Sequence[tuple[NDArray[Any], NDAr
     """
     lines = []
     for number, (logits, maps, labels) in enumerate(images):
-        if not (np.isfinite(maps).all() and np.isfinite(logits).all()):
-            continue  # the run ends here, and says why
-        said = item("", "", (0, 0), "", logits, maps, labels)
-        kept = {key: said[key] for key in ("logits", "maps", "labels", "best", "p")}
-        lines.append(json_text({"step": step, "image": number, **kept}))
+        if is_finite(logits, maps):  # else the run ends here, and says why
+            lines.append(json_text({"step": step, "image": number, **explained(logits, maps, labels)}))
     _append(path, lines)
 
 

@@ -154,7 +154,7 @@ PIXEL = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAA
 @pytest.mark.slow
 def test_a_large_report_is_a_folder_of_which_what_is_in_view_is_read(tmp_path, open_page, monkeypatch):
     monkeypatch.setattr("camexp.viewer.report.MOST_IN_ONE_FILE", 100)
-    page = {"meta": meta(["a", "b", "c"], True, "")}
+    page = {"meta": meta(["a", "b", "c"], True)}
     with ImageReport(tmp_path / "report.html", 500, "many", page) as report:
         for number in range(500):
             report.skip(number) if number == 7 else report.add(number, made_up_item(number))
@@ -191,3 +191,16 @@ def test_it_can_be_left_out(script, tmp_path):
     assert not (tmp_path / "out" / "report.html").exists()
     assert script("predict.py", "ckpt=a.ckpt", "input=a.png", "output=out").code == 0
     assert (tmp_path / "out" / "report.html").exists()
+
+
+def test_what_is_not_finite_is_left_out_and_told(script, tmp_path):
+    model = save_network(tmp_path / "a.ckpt", ["cat", "dog"])
+    state = {f"classifier.{key}": value for key, value in model.state_dict().items()}
+    state["classifier.head.linear.weight"] = torch.full_like(state["classifier.head.linear.weight"], 3e38)  # overflows
+    torch.save({"camexp": checkpoint_metadata(model, {}), "state_dict": state}, tmp_path / "b.ckpt")
+    paint(tmp_path / "a.png", (200, 30, 30))
+    done = script("predict.py", "ckpt=b.ckpt", "input=a.png", "output=out")
+    assert done.code == 0, done.err
+    assert "a.png is left out of report.html: its maps or logits are not finite" in done.out + done.err
+    assert (tmp_path / "out" / "maps" / "a.mat").exists()
+    assert 'class="items"' not in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")

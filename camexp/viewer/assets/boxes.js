@@ -1,8 +1,8 @@
 // What an evaluation measured of an image: the box at each threshold, and how well it fits the true ones.
 (camexp => {
   "use strict";
-  const { bytes, Maps, unpack, whole, el, paint, colourMap, scaleOf, loadPhoto } = camexp;
-  const INK = { box: "#ffffff", truth: "#39ff6a" }, SIDE = 260;
+  const { bytes, Maps, unpack, whole, el, paint, outline, INK, heatOf, scaleOf, loadPhoto } = camexp;
+  const SIDE = 260;
 
   /** The IoU of an image's box at each point of the grid of thresholds, in levels (page.perUnit to one); null: it has no true box. */
   const fitsOf = (item, method) => {
@@ -33,11 +33,8 @@
     return { maps, k: row.get(label), label };
   };
 
-  /** The heat of such a map, as camexp.paint takes it. */
-  const heatOf = ({ maps, k }, meta) => {
-    const [low, high] = scaleOf("image", maps, k);
-    return { values: maps.values(k), height: maps.height, width: maps.width, low, high, table: colourMap(meta.colormap), opacity: meta.opacity, fade: true };
-  };
+  /** The heat of such a map. */
+  const measuredHeat = ({ maps, k }, meta) => heatOf(maps, k, scaleOf("image", maps, k), { map: meta.colormap, opacity: meta.opacity });
 
   /** A small picture of a photograph, its map, its true boxes (dashed) and the box found. */
   const drawBoxes = async (canvas, item, method, point, meta) => {
@@ -45,17 +42,12 @@
     const photo = await loadPhoto(item.photo), [H, W] = item.size, factor = SIDE / Math.max(H, W), shown = mapAt(item, method, point);
     if (canvas.wanted !== `${item.path} ${method} ${point}`) return; // another one was asked for meanwhile
     [canvas.width, canvas.height] = [Math.max(1, Math.round(W * factor)), Math.max(1, Math.round(H * factor))];
-    paint(canvas, photo, shown && heatOf(shown, meta));
+    paint(canvas, photo, shown && measuredHeat(shown, meta));
     const context = canvas.getContext("2d"), found = boxAt(item, method, point);
-    for (const [box, colour, dash] of [...item.boxes.map(box => [box, INK.truth, [6, 4]]), ...(found ? [[found, INK.box, []]] : [])])
-      for (const [ink, width] of [["rgb(0 0 0 / 65%)", 4], [colour, 2]]) {
-        context.strokeStyle = ink;
-        context.lineWidth = width;
-        context.setLineDash(dash);
-        // a box around all of the image stays within the picture
-        const [left, top, right, bottom] = [Math.max(2, box[0] * factor), Math.max(2, box[1] * factor), Math.min(canvas.width - 2, (box[2] + 1) * factor), Math.min(canvas.height - 2, (box[3] + 1) * factor)];
-        context.strokeRect(left, top, right - left, bottom - top);
-      }
+    const rectangle = ([x0, y0, x1, y1], colour, dashed) => outline(context, // a box around all of the image stays within the picture
+      [Math.max(2, x0 * factor), Math.max(2, y0 * factor), Math.min(canvas.width - 2, (x1 + 1) * factor), Math.min(canvas.height - 2, (y1 + 1) * factor)], colour, 2, dashed);
+    for (const box of item.boxes) rectangle(box, INK.truth, true);
+    if (found) rectangle(found, INK.box, false);
   };
 
   /** A row of such pictures, whose number stays as the images change: the focus does too. */
@@ -87,5 +79,5 @@
     }
   }
 
-  Object.assign(camexp, { fitsOf, boxAt, mapAt, heatOf, Strip });
+  Object.assign(camexp, { fitsOf, boxAt, mapAt, measuredHeat, Strip });
 })(globalThis.camexp ??= {});

@@ -1,7 +1,7 @@
 // One image with the maps of several methods side by side, one cursor over all of them.
 (camexp => {
   "use strict";
-  const { el, Stage, LineChart, whole, loadPhoto, valueAt, number, fitsOf, boxAt, mapAt, heatOf } = camexp;
+  const { el, Stage, LineChart, whole, loadPhoto, valueAt, number, fitsOf, boxAt, mapAt, measuredHeat } = camexp;
 
   class Compare {
     /** @param options step(by): to a worse or better image; onviewer(item): all classes of it; oncursor(point): another threshold. */
@@ -46,7 +46,7 @@
       others.forEach((stage, i) => {
         const name = this.page.methods[i], shown = this.shown[i], fits = fitsOf(item, name), box = shown && boxAt(item, name, at);
         const fit = fits ? `, IoU ${(fits[at] / this.page.perUnit).toFixed(2)}` : "";
-        stage.draw(photo, item.size, shown && heatOf(shown, this.meta), { level: null, kind: "none", truth: item.boxes },
+        stage.draw(photo, item.size, shown && measuredHeat(shown, this.meta), { level: null, kind: "none", truth: item.boxes },
           shown ? `${name}: ${this.meta.classes[shown.label]}${fit}` : `${name}: not run on this image`, `Map by ${name} of ${item.name}${fit}`);
         stage.found = box ? [{ box }] : [];
         stage.outline(item.size, { kind: "largest", truth: [] });

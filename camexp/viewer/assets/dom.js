@@ -111,12 +111,13 @@
     return files.get(item.file).promise.then(() => item);
   };
 
-  /** The state that a link restores: `#class=3&view=two`. */
+  /** The state that a link restores: `#class=3&view=two`. A link to another state of the page that is open loads it anew. */
   const readHash = () => Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
+  const followLinks = () => addEventListener("hashchange", () => location.reload());
   const writeHash = state => {
     const query = new URLSearchParams(Object.entries(state).filter(([, value]) => value !== undefined && value !== null && value !== ""));
     try { history.replaceState(null, "", "#" + query); } catch { /* pages inside other pages have no address of their own */ }
   };
 
-  Object.assign(camexp, { el, svg, number, probability, equation, select, slider, check, themeButton, pageHead, pageData, pageItems, fill, whole, readHash, writeHash });
+  Object.assign(camexp, { el, svg, number, probability, equation, select, slider, check, themeButton, pageHead, pageData, pageItems, fill, whole, readHash, writeHash, followLinks });
 })(globalThis.camexp ??= {});

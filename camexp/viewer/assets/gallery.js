@@ -22,7 +22,7 @@
           this.viewer.node);
         this.node = el("div", {}, this.wall.node, this.dialog);
       } else this.node = el("div", {}, this.viewer.node);
-      addEventListener("hashchange", () => location.reload()); // a link to another state of this page was followed
+      camexp.followLinks();
       const first = this.wall ? items[state.image] : items[0];
       if (first) queueMicrotask(() => this.open(first));
     }

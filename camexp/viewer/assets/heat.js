@@ -25,6 +25,23 @@
     return scale === "whole" || high <= 0 ? [low, high] : [0, high];
   };
 
+  /** Map number k of an image as heat that camexp.paint takes.
+   *  @param range [low, high] that the colours span; style { map, opacity, fade }. */
+  const heatOf = (maps, k, [low, high], { map, opacity, fade = true }) => (
+    { values: maps.values(k), height: maps.height, width: maps.width, low, high, table: colourMap(map), opacity, fade });
+
+  /** The outline of a place on a canvas, light on dark, so that it is seen on any photograph. */
+  const outline = (context, [left, top, right, bottom], colour, line, dashed) => {
+    for (const [ink, width] of [["rgb(0 0 0 / 65%)", line + 2], [colour, line]]) {
+      context.strokeStyle = ink;
+      context.lineWidth = width;
+      context.setLineDash(dashed ? [3 * line, 2 * line] : []);
+      context.strokeRect(left, top, right - left, bottom - top);
+    }
+    context.setLineDash([]);
+  };
+  const INK = { box: "#ffffff", truth: "#39ff6a" };
+
   /** Draw a photograph with heat over it.
    *  @param canvas its width and height are the drawing's.
    *  @param photo an image, or null: heat alone.
@@ -96,5 +113,5 @@
     return photos.get(source);
   };
 
-  Object.assign(camexp, { colourMaps, colourMap, SCALES, scaleOf, paint, ColourBar, loadPhoto });
+  Object.assign(camexp, { colourMaps, colourMap, SCALES, scaleOf, heatOf, outline, INK, paint, ColourBar, loadPhoto });
 })(globalThis.camexp ??= {});

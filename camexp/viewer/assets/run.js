@@ -23,5 +23,5 @@
   main.append(el("h2", {}, "Hardware, versions, command"),
     el("dl", { class: "facts" }, ...page.facts.flatMap(([name, value]) => [el("dt", {}, name), el("dd", { class: name === "command" ? "code" : "" }, value)])));
   document.body.append(camexp.pageHead(page.title, page.subtitle), main);
-  addEventListener("hashchange", () => location.reload()); // a link to another state of this page was followed
+  camexp.followLinks();
 })(globalThis.camexp);

@@ -1,7 +1,7 @@
 // What became of an image while the network learnt: its maps at every step, beside the loss at that step.
 (camexp => {
   "use strict";
-  const { el, Viewer, Player, LineChart, unpack, colourMap, scaleOf, paint, loadPhoto, probability, readHash, writeHash } = camexp;
+  const { el, Viewer, Player, LineChart, unpack, heatOf, scaleOf, paint, loadPhoto, probability, readHash, writeHash } = camexp;
   const FRAMES = 9, THUMB = 200;
 
   /** For each watched image its steps, as items of a viewer: they share the photograph. */
@@ -90,10 +90,7 @@
         const { maps, row, chances } = unpack(item), k = row.get(label);
         const canvas = el("canvas", { width: Math.round(W * factor), height: Math.round(H * factor), "aria-hidden": "true" });
         if (k === undefined) paint(canvas, photo, null); // this step kept the maps of other classes
-        else {
-          const [low, high] = scaleOf(state.scale, maps, k, this.film.highest);
-          paint(canvas, photo, { values: maps.values(k), height: maps.height, width: maps.width, low, high, table: colourMap(state.map), opacity: state.opacity, fade: state.fade });
-        }
+        else paint(canvas, photo, heatOf(maps, k, scaleOf(state.scale, maps, k, this.film.highest), state));
         return el("button", { type: "button", class: "frame", "data-step": item.step, "aria-current": String(item.step === this.player.step), "aria-label": `Step ${item.step}, probability ${probability(chances[label])}`,
           onclick: () => this.player.near(item.step) }, canvas, el("span", {}, String(item.step)), el("span", { class: "p muted" }, probability(chances[label])));
       }));

@@ -1,8 +1,7 @@
 // One picture in the viewer: a photograph with the heat of a class, boxes and masks over it, its colour bar below.
 (camexp => {
   "use strict";
-  const { el, paint, parts, peak, ColourBar } = camexp;
-  const INK = { box: "#ffffff", truth: "#39ff6a" };
+  const { el, paint, outline, INK, parts, peak, ColourBar } = camexp;
 
   class Stage {
     /** @param onpoint called with a place, both shares in [0, 1], or null. */
@@ -53,15 +52,7 @@
     outline([H, W], { kind, truth }) {
       const context = this.canvas.getContext("2d"), sx = this.canvas.width / W, sy = this.canvas.height / H;
       const line = Math.max(2, this.canvas.width / 300);
-      const rectangle = ([x0, y0, x1, y1], colour, dash) => {
-        for (const [ink, width] of [["rgb(0 0 0 / 65%)", line + 2], [colour, line]]) {
-          context.strokeStyle = ink;
-          context.lineWidth = width;
-          context.setLineDash(dash ? [3 * line, 2 * line] : []);
-          context.strokeRect(x0 * sx, y0 * sy, (x1 + 1 - x0) * sx, (y1 + 1 - y0) * sy);
-        }
-        context.setLineDash([]);
-      };
+      const rectangle = ([x0, y0, x1, y1], colour, dashed) => outline(context, [x0 * sx, y0 * sy, (x1 + 1) * sx, (y1 + 1) * sy], colour, line, dashed);
       if (kind === "masks") {
         context.fillStyle = "rgb(255 255 255 / 35%)";
         for (const part of this.found) for (const [y, x0, x1] of part.runs) context.fillRect(x0 * sx, y * sy, (x1 + 1 - x0) * sx, sy + 0.5);

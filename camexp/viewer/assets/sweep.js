@@ -1,7 +1,7 @@
 // The report of a sweep: its jobs as lines, their maps at any step, their figures in a table.
 (camexp => {
   "use strict";
-  const { el, select, number, Player, Parallel, SortableTable, ColourBar, unpack, colourMap, colourMaps, paint, loadPhoto, equation, readHash, writeHash } = camexp;
+  const { el, select, number, Player, Parallel, SortableTable, ColourBar, unpack, heatOf, colourMap, colourMaps, paint, loadPhoto, equation, readHash, writeHash } = camexp;
   const page = camexp.pageData("page"), { jobs, columns, rows } = page, TILE = 360, main = el("main", {}), state = readHash();
   for (const { job, steps } of camexp.pageItems()) if (steps.length) jobs[job].items = steps;
   const shown = jobs.map((job, i) => ({ ...job, row: rows[i], number: i })).filter(job => job.film && job.items);
@@ -48,7 +48,7 @@
         const photo = await loadPhoto(page.photos[job.film.photo]), [H, W] = job.film.size, factor = TILE / Math.max(H, W);
         if (step !== this.player.step) return; // a later one is drawn already
         [canvas.width, canvas.height] = [Math.max(1, Math.round(W * factor)), Math.max(1, Math.round(H * factor))];
-        paint(canvas, photo, k === undefined ? null : { values: maps.values(k), height: maps.height, width: maps.width, low: 0, high: this.scale === "all" ? this.highest : this.own.get(job), table: colourMap(this.map), opacity: page.meta.opacity, fade: true });
+        paint(canvas, photo, k === undefined ? null : heatOf(maps, k, [0, this.scale === "all" ? this.highest : this.own.get(job)], { map: this.map, opacity: page.meta.opacity }));
         const text = label < 0 ? "no such class" : `step ${item.step}, ${equation(chances[label])}${k === undefined ? ", no map kept" : this.scale === "job" ? `, 1 is ${number(this.own.get(job))}` : ""}`;
         caption.textContent = text;
         canvas.setAttribute("aria-label", `Map of ${this.name} in job ${job.name}: ${text}`);
@@ -71,5 +71,5 @@
   if (maps) main.append(el("h2", {}, "Where each one looks"), maps.node);
   main.append(el("h2", {}, "Table"), table.node);
   document.body.append(camexp.pageHead(page.title, page.subtitle), main);
-  addEventListener("hashchange", () => location.reload()); // a link to another state of this page was followed
+  camexp.followLinks();
 })(globalThis.camexp);

@@ -1,7 +1,7 @@
 // The viewer: one image, the maps of all its classes.
 (camexp => {
   "use strict";
-  const { el, number, probability, equation, select, slider, check, Maps, floats, softmax, valueAt, iou, Stage, colourMap, colourMaps, SCALES, scaleOf, loadPhoto } = camexp;
+  const { el, number, probability, equation, select, slider, check, Maps, floats, softmax, valueAt, iou, Stage, colourMap, colourMaps, SCALES, scaleOf, heatOf, loadPhoto } = camexp;
   const VIEWS = [["overlay", "heat over the photograph"], ["beside", "photograph beside heat"], ["two", "two classes"], ["difference", "their difference"]];
   const SHAPES = [["largest", "box of the largest part"], ["all", "boxes of all parts"], ["masks", "masks"], ["none", "none"]];
   const BARS = 8;
@@ -122,8 +122,8 @@
     }
 
     heat(label) {
-      const { maps, row } = this.ready, k = row.get(label), [low, high] = scaleOf(this.state.scale, maps, k, this.highest);
-      return { values: maps.values(k), height: maps.height, width: maps.width, low, high, table: colourMap(this.state.map), opacity: this.state.opacity, fade: this.state.fade };
+      const { maps, row } = this.ready, k = row.get(label);
+      return heatOf(maps, k, scaleOf(this.state.scale, maps, k, this.highest), this.state);
     }
 
     difference() {

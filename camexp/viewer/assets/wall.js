@@ -1,7 +1,7 @@
 // A wall of thumbnails with heat, of which only what is in view is drawn, however many there are.
 (camexp => {
   "use strict";
-  const { el, paint, unpack, whole, colourMap, scaleOf, loadPhoto, probability, select } = camexp;
+  const { el, paint, unpack, whole, heatOf, scaleOf, loadPhoto, probability, select } = camexp;
   const TILE = 190, TEXT = 46, GAP = 12;
 
   const SORTS = {
@@ -92,8 +92,8 @@
       await whole(item);
       const photo = await loadPhoto(item.photo), { maps, row, held } = unpack(item), [H, W] = item.size, factor = 2 * TILE / Math.max(H, W);
       [canvas.width, canvas.height] = [Math.max(1, Math.round(W * factor)), Math.max(1, Math.round(H * factor))];
-      const k = row.get(row.has(best) ? best : held[0]), [low, high] = scaleOf("image", maps, k);
-      paint(canvas, photo, { values: maps.values(k), height: maps.height, width: maps.width, low, high, table: colourMap(this.meta.colormap), opacity: this.meta.opacity, fade: true });
+      const k = row.get(row.has(best) ? best : held[0]);
+      paint(canvas, photo, heatOf(maps, k, scaleOf("image", maps, k), { map: this.meta.colormap, opacity: this.meta.opacity }));
     }
   }
 

@@ -1,0 +1,47 @@
+"""Results that threads finish in any order, passed on in the order of their numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import Lock
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class InOrder(Generic[T]):
+    """Call a function with result after result as soon as all before are there; several threads may put.
+
+    Args:
+        write: called with each, by one thread at a time.
+
+    >>> passed = []
+    >>> order = InOrder(passed.append)
+    >>> for index, value in ((1, "b"), (0, "a"), (3, "d")):
+    ...     order.put(index, value)
+    >>> passed
+    ['a', 'b']
+    >>> order.finish()  # number 2 never comes
+    >>> passed
+    ['a', 'b', 'd']
+    """
+
+    def __init__(self, write: Callable[[T], None]):
+        self._write = write
+        self._waiting: dict[int, T] = {}
+        self._next = 0
+        self._lock = Lock()
+
+    def put(self, index: int, value: T) -> None:
+        """The result of one number."""
+        with self._lock:
+            self._waiting[index] = value
+            while self._next in self._waiting:
+                self._next += 1
+                self._write(self._waiting.pop(self._next - 1))
+
+    def finish(self) -> None:
+        """Pass on what waits for numbers that never came."""
+        with self._lock:
+            for index in sorted(self._waiting):
+                self._write(self._waiting.pop(index))
