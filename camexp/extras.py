@@ -34,10 +34,10 @@ def requirements(extra: str = "") -> Iterator[Requirement]:
 def lacking(one: Requirement) -> str:
     """What is wrong with a requirement here, in a few words; empty if it is met.
 
-    >>> lacking(Requirement("pip>=1")), lacking(Requirement("no-such-package"))
+    >>> lacking(Requirement("packaging>=1")), lacking(Requirement("no-such-package"))
     ('', 'no-such-package is missing')
-    >>> lacking(Requirement("pip<1"))
-    'pip is ..., <1 is needed'
+    >>> lacking(Requirement("packaging<1"))
+    'packaging is ..., <1 is needed'
     """
     try:
         found = version(one.name)

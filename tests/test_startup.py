@@ -153,13 +153,14 @@ def test_weights_of_any_precision_become_float32(model, dtype, tmp_path):
 
 
 def test_the_collector_rests_during_the_first_imports_only():
+    before = gc.get_freeze_count()  # 375 in Python 3.12, 0 in others
     with heavy_imports():  # torch is here already
         assert gc.isenabled()
-    assert gc.get_freeze_count() == 0
+    assert gc.get_freeze_count() == before
     code = (
-        "import gc\nfrom camexp.cli import heavy_imports\n"
+        "import gc\nfrom camexp.cli import heavy_imports\nbefore = gc.get_freeze_count()\n"
         "try:\n    with heavy_imports():\n        assert not gc.isenabled()\n        import fractions, no_such_module\n"
-        "except ImportError:\n    pass\nassert gc.isenabled() and gc.get_freeze_count()"
+        "except ImportError:\n    pass\nassert gc.isenabled() and gc.get_freeze_count() > before"
     )
     assert "fractions" in imported(code, Path.cwd())
 

@@ -61,6 +61,8 @@ def write_onnx(program: ExportedProgram, outputs: list[str], folder: Path) -> Pa
         for axis, name in zip(value.type.tensor_type.shape.dim, AXES[value.name], strict=True):
             if name is not None:
                 axis.dim_param = name  # else one as (s73 - 1)//32 + 1
+    for value in [one for one in model.graph.value_info if _is_empty(one)]:
+        model.graph.value_info.remove(value)
     for part in (*model.graph.node, *model.graph.value_info, *model.graph.initializer, *model.functions):
         del part.metadata_props[:]  # where in Python each came from
     if model.ByteSize() > LARGEST:
@@ -70,6 +72,15 @@ def write_onnx(program: ExportedProgram, outputs: list[str], folder: Path) -> Pa
     path = folder / MODEL
     onnx.save(model, path)
     return path
+
+
+def _is_empty(value: Any) -> bool:
+    """Whether a tensor between two nodes is noted to have no elements.
+
+    torch 2.6 notes it of what batch norm could give beside its result, and ``onnx.checker`` refuses a file whose notes
+    are not what it infers.
+    """
+    return any(axis.HasField("dim_value") and axis.dim_value == 0 for axis in value.type.tensor_type.shape.dim)
 
 
 def add_metadata(path: Path, metadata: Mapping[str, Any]) -> None:

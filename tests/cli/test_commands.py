@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from hydra.core.hydra_config import HydraConfig
 
 from camexp.commands import COMMANDS, main
 from camexp.commands.table import usage
@@ -54,6 +55,7 @@ def test_asking_waits_for_no_library(arguments, tmp_path):
 )
 def test_the_help_has_the_users_spelling(path, spelled, capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(HydraConfig.instance(), "cfg", None)  # what Hydra sets there would stay for other tests
     monkeypatch.setattr(sys, "argv", [path, "--help"])
     with pytest.raises(SystemExit):
         COMMANDS["train"].load()(["--help"])
