@@ -71,7 +71,8 @@ class EvaluateOptions(Options):
     cams: list[str] | None = Field(None, description="several methods; set by cam=a,b")
     heatmaps: str | None = Field(
         None,
-        description="a folder of maps made elsewhere, PATH/IMAGE.npy, .npz, .mat or .png, instead of the network's",
+        description="a folder of maps made elsewhere, PATH/IMAGE.npy, .npz, .mat or .png, instead of the network's; "
+        "without ckpt no report.html is written",
     )
     size: Literal["native"] | InputSize = Field(
         224,

@@ -20,19 +20,19 @@ from camexp.evaluation.box_curve import PER_UNIT, POINTS, BoxCurve, box_curve
 from camexp.evaluation.components import Components
 from camexp.evaluation.figures import LOWER, MEANS, ROWS
 from camexp.evaluation.ground_truth import GroundTruth
-from camexp.evaluation.scores import ScoredImage
+from camexp.evaluation.scores import ScoredImage, Scores
 from camexp.images import read_image
 from camexp.methods import is_cam
 from camexp.methods.registry import Method
 from camexp.models import CAMClassifier, CAMResult
 from camexp.run_files import REPORT
-from camexp.viewer import GALLERY, ImageReport, is_finite, item, meta, pack_maps, page_photograph
+from camexp.viewer import GALLERY, ImageReport, is_finite, item, meta, pack_maps, pack_mask, page_photograph
 from camexp.viewer.budget import TOP
 from camexp.viewer.items import as_base64
 
 log = logging.getLogger(__name__)
 
-SCRIPTS = (*GALLERY, "charts", "table", "matrix", "boxes", "compare", "threshold", "evaluation")
+SCRIPTS = (*GALLERY, "charts", "table", "matrix", "boxes", "compare", "threshold", "curves", "evaluation")
 MOST_BYTES = 12e6  # of all maps of a report; a photograph takes about as much as 80 maps of 14×14
 
 
@@ -90,11 +90,15 @@ class EvaluationReport:
         photo = read_image(path)
         size = (photo.height, photo.width)
         boxes, _ = self.truth.scaled_boxes(index, None)
+        mask, ignore = self.truth.masks(index)
+        masks = {} if mask is None else {"mask": pack_mask(mask.numpy())}
+        if mask is not None and ignore is not None:  # as in the figures, the object itself is never ignored
+            masks["ignored"] = pack_mask((ignore & ~mask).numpy())
         self.report.add(index, item(
             path.name, str(path.relative_to(root) if path.is_relative_to(root) else path), size,
             page_photograph(photo, len(self.images)), kept["logits"], kept["maps"], kept["labels"],
             self.images.labels[index], [] if boxes is None else np.round(boxes).tolist(),
-            fits=kept["fits"], methods=kept["methods"], scored=list(image.size),
+            fits=kept["fits"], methods=kept["methods"], scored=list(image.size), **masks,
         ))  # fmt: skip
 
 
@@ -154,6 +158,33 @@ def figures_page(
         "thresholds": {name: one["threshold"] for name, one in summaries.items() if "threshold" in one},
         "elsewhere": source is not None, "points": POINTS, "perUnit": PER_UNIT,
     }  # fmt: skip
+
+
+def page_curves(scores: Mapping[str, Scores]) -> dict[str, Any]:
+    """The data set's curves at ``POINTS`` thresholds from 0 to 1, of the methods that were measured so.
+
+    Args:
+        scores: of each method.
+
+    Returns:
+        ``ious``, the δ of MaxBoxAccV2; ``boxes``: method → for each δ the share of images of which a box of any part is
+        right; ``pixels``: method → ``precision``, ``recall`` and ``iou``. Shares in [0, 1].
+    """
+    boxed = {name: one.box_acc_v2 for name, one in scores.items() if int(one.box_acc_v2.total)}
+    masked = {name: one.pixels for name, one in scores.items() if int(one.pixels.histograms.sum())}
+    return {
+        "ious": [delta for one in boxed.values() for delta in one.ious][:3],
+        "boxes": {name: [_shown(curve) for curve in one.curves()] for name, one in boxed.items()},
+        "pixels": {
+            name: dict(zip(("precision", "recall", "iou"), map(_shown, (*one.curves(), one.ious())), strict=True))
+            for name, one in masked.items()
+        },
+    }  # fmt: skip
+
+
+def _shown(curve: Tensor) -> list[float]:
+    """What a page shows of a curve over all thresholds."""
+    return [round(value, 5) for value in curve[:: (len(curve) - 1) // (POINTS - 1)].tolist()]
 
 
 def _boxes(curve: BoxCurve) -> dict[str, Any]:

@@ -99,3 +99,7 @@ class PixelPrecision(Metric):
         """Precision and recall at each threshold from 0 to 1."""
         precision, recall, _ = self._curves()
         return precision.flip(0), recall.flip(0)
+
+    def ious(self) -> Tensor:
+        """The IoU of the object's pixels with those at or above each threshold from 0 to 1."""
+        return self._curves()[2].flip(0)

@@ -24,7 +24,7 @@ from camexp.evaluation.faithfulness import confidence_change, insertion_deletion
 from camexp.evaluation.ground_truth import GroundTruth
 from camexp.evaluation.heatmaps import read_heatmap
 from camexp.evaluation.inputs import build_methods, read_thresholds, trained_on
-from camexp.evaluation.pages import EvaluationReport, figures_page, open_report
+from camexp.evaluation.pages import EvaluationReport, figures_page, open_report, page_curves
 from camexp.evaluation.scores import ScoredImage, Scores, paper_iou, upsample_and_normalise
 from camexp.evaluation.spooled_maps import Maps
 from camexp.features import open_cache
@@ -85,6 +85,7 @@ def evaluate(model: CAMClassifier | None, images: ImageSet, truth: GroundTruth, 
             scoring.finish()
         if file is not None:
             file.page |= figures_page(outcome.summaries(), options, len(images), outcome.trained_on)
+            file.page["curves"] = page_curves(outcome.scores)
     return outcome
 
 

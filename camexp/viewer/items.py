@@ -41,6 +41,20 @@ def unpack_maps(packed: dict[str, Any]) -> NDArray[np.float32]:
     return (low + levels * ((high - low) / 255)).astype(np.float32)
 
 
+def pack_mask(mask: NDArray[np.bool_]) -> str:
+    """A mask as the lengths of its runs, row after row, off and on by turns, as base64 of little-endian uint32.
+
+    Args:
+        mask: ``(H, W)``.
+
+    >>> np.frombuffer(base64.b64decode(pack_mask(np.array([[0, 1, 1], [1, 0, 0]], bool))), "<u4").tolist()
+    [1, 3, 2]
+    """
+    flat = np.asarray(mask, bool).ravel()
+    changes = np.flatnonzero(np.diff(flat, prepend=False))  # a mask that begins on has an empty run first
+    return as_base64(np.diff(changes, prepend=0, append=len(flat)).astype("<u4"))
+
+
 def explained(
     logits: NDArray[np.floating], maps: NDArray[np.floating], labels: Sequence[int] | NDArray[np.integer]
 ) -> dict[str, Any]:

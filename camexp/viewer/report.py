@@ -15,7 +15,7 @@ from camexp.viewer.page import GALLERY, PageFile, json_text, page_file
 MOST_IN_ONE_FILE = 1500  # images; a browser takes a second to read their 40 MB
 BLOCK = 50  # images; what is in memory while a report is written
 # of an item: what a wall of thousands loads as it comes in view
-HEAVY = ("photo", "logits", "maps", "labels", "boxes", "methods")
+HEAVY = ("photo", "logits", "maps", "labels", "boxes", "mask", "ignored", "methods")
 
 
 class ImageReport:

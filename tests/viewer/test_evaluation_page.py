@@ -6,8 +6,11 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from axe_playwright_python.sync_playwright import Axe
+from PIL import Image
 
+from camexp.cam import upsample
 from camexp.evaluation.box_curve import PER_UNIT, POINTS
 from camexp.viewer import unpack_maps
 from tests.conftest import paint
@@ -184,6 +187,57 @@ def test_curves_worst_and_best_follow_the_threshold(evaluate, ready, open_page):
     again = open_page(ready / "out" / "report.html", page.evaluate("() => location.hash"))
     again.wait_for_selector(".strip .tile")
     assert again.evaluate("() => camexp.boxes.state") == {"at": 30, "method": "gradcam", "iou": 0.5}
+    assert page.requests == []
+
+
+@pytest.mark.slow
+def test_masks_and_the_curves_of_all_images(evaluate, ready, open_page):
+    """The page's curves give the evaluation's own figures, and the viewer's overlap with a mask is that of its pixels."""
+    drawn = {}
+    for number in range(4):
+        name = f"{CLASSES[number % 3]}/{number}.png"
+        mask = drawn[name] = np.zeros((60, 80), np.uint8)
+        mask[5 + 4 * number : 45, 10 : 30 + 12 * number] = 255
+        (ready / "masks" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(mask).save(ready / "masks" / name)
+    ignored = np.zeros((60, 80), np.uint8)
+    ignored[40:55] = 255
+    Image.fromarray(ignored).save(ready / "masks" / CLASSES[0] / "0_ignore.png")
+    done = evaluate("cam=cam,gradcam", "masks=masks")
+    assert done.code == 0, done.err
+    items, data = data_of(ready / "out" / "report.html")
+    assert {item["path"] for item in items if "mask" in item} == set(drawn)
+    curves = data["curves"]
+    for name, one in json.loads((ready / "out" / "metrics.json").read_text())["methods"].items():
+        assert curves["ious"] == [0.3, 0.5, 0.7] == [float(iou) for iou in one["MaxBoxAccV2_by_iou"]]
+        for curve, best in zip(curves["boxes"][name], one["MaxBoxAccV2_by_iou"].values(), strict=True):
+            assert len(curve) == POINTS and best - 1 / len(BOXES) <= max(curve) <= best + 1e-5
+        pixels = curves["pixels"][name]
+        assert one["PxIoU"] - 0.02 <= max(pixels["iou"]) <= one["PxIoU"] + 1e-5
+        area = sum(p * (r - s) for p, r, s in zip(pixels["precision"], pixels["recall"], [*pixels["recall"][1:], 0], strict=True))
+        assert area == pytest.approx(one["PxAP"], abs=0.02)
+    page = open_page(ready / "out" / "report.html")
+    page.wait_for_function("() => camexp.curves?.charts.length === 3")
+    page.get_by_label("Right is").select_option("2")
+    shown = page.evaluate("() => camexp.curves.charts[0].series.map(one => [one.name, one.points.map(point => point[1] / 100)])")
+    assert [(name, pytest.approx(values)) for name, values in shown] == [(name, one[2]) for name, one in curves["boxes"].items()]
+    for number, (path, mask) in enumerate(drawn.items()):
+        page.evaluate("async path => { await camexp.gallery.open(camexp.gallery.items.find(item => item.path === path)); }", path)
+        page.wait_for_function("path => camexp.gallery.viewer.item.path === path && camexp.gallery.viewer.maskOverlap !== null", arg=path)
+        state = page.evaluate("""() => { const { viewer } = camexp.gallery, { item, label, state } = viewer;
+            return { row: item.labels.indexOf(label), threshold: state.threshold, overlap: viewer.maskOverlap,
+                caption: viewer.stages[0].caption.textContent } }""")
+        item = next(one for one in items if one["path"] == path)
+        full = upsample(torch.from_numpy(unpack_maps(item["maps"])[state["row"]])[None, None], (60, 80))[0, 0].numpy()
+        counted = np.ones((60, 80), bool) if number else (ignored == 0) | (mask > 0)
+        found = (full > np.float32(state["threshold"]) * full.max()) & counted
+        assert state["overlap"] == pytest.approx((found & (mask > 0)).sum() / (found | (mask > 0)).sum(), abs=2e-3)
+        assert f"IoU of all parts with the true mask {state['overlap']:.2f}" in state["caption"]
+    page.get_by_label("Outlines").select_option("masks")
+    page.wait_for_function("() => camexp.gallery.viewer.state.shapes === 'masks'")
+    green = page.evaluate("""() => { const { canvas } = camexp.gallery.viewer.stages[0], { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+        let sum = 0; for (let i = 0; i < data.length; i += 4) sum += data[i] < 90 && data[i + 1] > 230 && data[i + 2] < 140; return sum }""")
+    assert green > 500  # the true mask's outline
     assert page.requests == []
 
 

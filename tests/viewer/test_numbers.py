@@ -10,7 +10,7 @@ from scipy import ndimage
 from torchvision.ops import box_iou
 
 from camexp.cam import box_from_map, colour_map, upsample
-from camexp.viewer import VIEWER, json_text, pack_maps, unpack_maps, write_page
+from camexp.viewer import VIEWER, json_text, pack_maps, pack_mask, unpack_maps, write_page
 from camexp.viewer.page import asset
 
 SIZES = [(224, 224), (97, 301), (480, 33), (14, 14), (9, 7)]
@@ -70,6 +70,29 @@ def test_a_point_has_the_value_of_the_enlarged_map(page):
             [packed, (x + 0.5) / 140, (y + 0.5) / 140],
         )
         assert value == pytest.approx(float(full[y, x]), abs=1e-4)
+
+
+def test_overlap_of_masks(page):
+    """Against pixels counted: masks of several runs, that begin at the first pixel, that are empty or full."""
+    rng = np.random.default_rng(1)
+    height, width = 37, 53
+    for number, one in enumerate(maps_of_all_kinds()[:4]):
+        restored = unpack_maps(packed := pack_maps(one[None]))
+        found = upsample(torch.from_numpy(restored)[None], (height, width))[0, 0].numpy()
+        found = found > np.float32(0.3) * found.max()
+        noise = ndimage.gaussian_filter(rng.normal(size=(height, width)), 3)
+        mask = (noise > 0, noise < 0, np.zeros_like(found), np.ones_like(found))[number]
+        ignored = (ndimage.binary_dilation(mask, iterations=3) if number else np.zeros_like(mask)) & ~mask
+        measured = page.evaluate(
+            """([packed, H, W, mask, ignored]) => {
+                const maps = new camexp.Maps(packed), values = maps.values(0), { height: h, width: w } = maps;
+                const found = camexp.parts(values, h, w, H, W, 0.3 * camexp.peak(values, h, w, H, W));
+                return camexp.maskIou(found, W, camexp.stretches(mask), camexp.stretches(ignored));
+            }""",
+            [packed, height, width, pack_mask(mask), pack_mask(ignored)],
+        )
+        counted = found & ~ignored
+        assert measured == pytest.approx((counted & mask).sum() / (counted | mask).sum(), abs=2 / (height * width))
 
 
 def test_overlap_and_probabilities(page):

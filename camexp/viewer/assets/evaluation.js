@@ -57,6 +57,8 @@
       } });
     parts.push(part("Boxes as the threshold moves", boxes.node));
   }
+  if (page.curves && (Object.keys(page.curves.boxes).length || Object.keys(page.curves.pixels).length))
+    parts.push(part("Curves of all images", (camexp.curves = new camexp.CurvesPart(page.curves)).node));
   const right = boxed ? camexp.boxes.methods.map(name => {
     const point = camexp.boxes.bestPoint(name);
     return { name: page.methods.length > 1 ? `Boxes right, % (${name})` : "Boxes right, %", title: `IoU ≥ 0.5 at the threshold ${(point / (page.points - 1)).toFixed(2)}`,

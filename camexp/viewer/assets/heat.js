@@ -40,6 +40,35 @@
     }
     context.setLineDash([]);
   };
+  /** Fill pixels x0 … x1 of row y of an image that is drawn sx × sy as large: rows meet at whole pixels, so that none is filled twice. */
+  const fillRun = (context, y, x0, x1, sx, sy) => {
+    const top = Math.round(y * sy), left = Math.round(x0 * sx);
+    context.fillRect(left, top, Math.round((x1 + 1) * sx) - left, Math.round((y + 1) * sy) - top);
+  };
+
+  /** The outline of stretches of pixels in an image of H × W, drawn over all of a canvas. */
+  const outlineMask = (canvas, some, [H, W], colour, line) => {
+    const layer = () => el("canvas", { width: canvas.width, height: canvas.height });
+    const [sx, sy] = [canvas.width / W, canvas.height / H], [solid, ring] = [layer(), layer()], [pen, round] = [solid, ring].map(one => one.getContext("2d"));
+    for (const [from, to] of some)
+      for (let y = Math.floor(from / W); y * W < to; y++)
+        fillRun(pen, y, Math.max(from - y * W, 0), Math.min(to - y * W, W) - 1, sx, sy);
+    // the mask moved to all sides without the mask itself is a line around it
+    const around = width => {
+      round.globalCompositeOperation = "source-over";
+      for (let i = 0; i < 16; i++) round.drawImage(solid, width * Math.cos(i * Math.PI / 8), width * Math.sin(i * Math.PI / 8));
+    };
+    const tint = ink => {
+      round.globalCompositeOperation = "source-in";
+      round.fillStyle = ink;
+      round.fillRect(0, 0, ring.width, ring.height);
+      round.globalCompositeOperation = "destination-out";
+      round.drawImage(solid, 0, 0);
+      canvas.getContext("2d").drawImage(ring, 0, 0);
+      round.clearRect(0, 0, ring.width, ring.height);
+    };
+    for (const [ink, width] of [["rgb(0 0 0 / 65%)", line + 1.5], [colour, line]]) { around(width); tint(ink); }
+  };
   const INK = { box: "#ffffff", truth: "#39ff6a" };
 
   /** Draw a photograph with heat over it.
@@ -113,5 +142,5 @@
     return photos.get(source);
   };
 
-  Object.assign(camexp, { colourMaps, colourMap, SCALES, scaleOf, heatOf, outline, INK, paint, ColourBar, loadPhoto });
+  Object.assign(camexp, { colourMaps, colourMap, SCALES, scaleOf, heatOf, outline, outlineMask, fillRun, INK, paint, ColourBar, loadPhoto });
 })(globalThis.camexp ??= {});

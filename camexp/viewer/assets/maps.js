@@ -124,6 +124,32 @@
     return both / (area(a) + area(b) - both);
   };
 
+  /** The stretches [from, to) of a mask's pixels, row after row, as camexp.viewer.items.pack_mask wrote them. */
+  const stretches = packed => {
+    const lengths = new Uint32Array(bytes(packed).buffer), out = [];
+    let at = 0;
+    lengths.forEach((length, i) => { if (i % 2 && length) out.push([at, at + length]); at += length; });
+    return out;
+  };
+  const covered = some => some.reduce((sum, [from, to]) => sum + to - from, 0);
+
+  /** How many pixels two lists of stretches share; both in order. */
+  const shared = (some, others) => {
+    let sum = 0;
+    for (let i = 0, j = 0; i < some.length && j < others.length;) {
+      sum += Math.max(0, Math.min(some[i][1], others[j][1]) - Math.max(some[i][0], others[j][0]));
+      if (some[i][1] < others[j][1]) i++; else j++;
+    }
+    return sum;
+  };
+
+  /** Intersection over union of all parts found in an image W wide with its true mask; pixels to ignore count in neither. */
+  const maskIou = (found, W, mask, ignored = []) => {
+    const some = found.flatMap(part => part.runs.map(([y, x0, x1]) => [y * W + x0, y * W + x1 + 1])).sort((a, b) => a[0] - b[0]);
+    const both = shared(some, mask), either = covered(some) - shared(some, ignored) + covered(mask) - both;
+    return either ? both / either : 0;
+  };
+
   /** Probabilities of logits. */
   const softmax = logits => {
     const most = Math.max(...logits), powers = Float64Array.from(logits, value => Math.exp(value - most));
@@ -131,5 +157,5 @@
     return powers.map(value => value / sum);
   };
 
-  Object.assign(camexp, { bytes, floats, Maps, upsample, peak, valueAt, parts, iou, softmax });
+  Object.assign(camexp, { bytes, floats, Maps, upsample, peak, valueAt, parts, iou, stretches, maskIou, softmax });
 })(globalThis.camexp ??= {});

@@ -1,7 +1,7 @@
 // One picture in the viewer: a photograph with the heat of a class, boxes and masks over it, its colour bar below.
 (camexp => {
   "use strict";
-  const { el, paint, outline, INK, parts, peak, ColourBar } = camexp;
+  const { el, paint, outline, outlineMask, fillRun, INK, parts, peak, ColourBar } = camexp;
 
   class Stage {
     /** @param onpoint called with a place, both shares in [0, 1], or null. */
@@ -22,7 +22,7 @@
     /** Draw it.
      *  @param size [H, W] of the photograph in its own pixels, in which boxes are counted.
      *  @param heat as camexp.paint takes it, or null.
-     *  @param shapes { level, kind: "largest" | "all" | "masks" | "none", truth: boxes } */
+     *  @param shapes { level, kind: "largest" | "all" | "masks" | "none", truth: boxes, mask: stretches } */
     draw(photo, size, heat, shapes, caption, label) {
       const [H, W] = size, room = this.node.clientWidth || 640, dense = Math.min(2, globalThis.devicePixelRatio || 1);
       const width = Math.min(room, (globalThis.innerHeight || 900) * 0.66 * W / H);
@@ -49,15 +49,16 @@
       return this.parts;
     }
 
-    outline([H, W], { kind, truth }) {
+    outline([H, W], { kind, truth, mask = null }) {
       const context = this.canvas.getContext("2d"), sx = this.canvas.width / W, sy = this.canvas.height / H;
       const line = Math.max(2, this.canvas.width / 300);
       const rectangle = ([x0, y0, x1, y1], colour, dashed) => outline(context, [x0 * sx, y0 * sy, (x1 + 1) * sx, (y1 + 1) * sy], colour, line, dashed);
       if (kind === "masks") {
         context.fillStyle = "rgb(255 255 255 / 35%)";
-        for (const part of this.found) for (const [y, x0, x1] of part.runs) context.fillRect(x0 * sx, y * sy, (x1 + 1 - x0) * sx, sy + 0.5);
+        for (const part of this.found) for (const [y, x0, x1] of part.runs) fillRun(context, y, x0, x1, sx, sy);
       }
-      for (const box of truth) rectangle(box, INK.truth, true);
+      if (mask && (kind === "masks" || !truth.length)) outlineMask(this.canvas, mask, [H, W], INK.truth, line);
+      else for (const box of truth) rectangle(box, INK.truth, true);
       const shown = kind === "all" ? this.found.slice(0, 50) : kind === "largest" ? this.found.slice(0, 1) : [];
       for (const part of shown) rectangle(part.box, INK.box, false);
     }

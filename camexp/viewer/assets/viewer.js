@@ -1,7 +1,7 @@
 // The viewer: one image, the maps of all its classes.
 (camexp => {
   "use strict";
-  const { el, number, probability, equation, select, slider, check, Maps, floats, softmax, valueAt, iou, Stage, colourMap, colourMaps, SCALES, scaleOf, heatOf, loadPhoto } = camexp;
+  const { el, number, probability, equation, select, slider, check, Maps, floats, softmax, valueAt, iou, stretches, maskIou, Stage, colourMap, colourMaps, SCALES, scaleOf, heatOf, loadPhoto } = camexp;
   const VIEWS = [["overlay", "heat over the photograph"], ["beside", "photograph beside heat"], ["two", "two classes"], ["difference", "their difference"]];
   const SHAPES = [["largest", "box of the largest part"], ["all", "boxes of all parts"], ["masks", "masks"], ["none", "none"]];
   const BARS = 8;
@@ -13,7 +13,8 @@
       const order = [...chances.keys()].sort((a, b) => chances[b] - chances[a]);
       const rank = new Map(order.map((label, i) => [label, i]));
       const held = [...item.labels].sort((a, b) => rank.get(a) - rank.get(b));
-      item.ready = { maps: new Maps(item.maps), logits, chances, order, held, row: new Map(item.labels.map((label, k) => [label, k])) };
+      const [mask, ignored] = [item.mask, item.ignored].map(packed => packed ? stretches(packed) : null);
+      item.ready = { maps: new Maps(item.maps), logits, chances, order, held, mask, ignored: ignored ?? [], row: new Map(item.labels.map((label, k) => [label, k])) };
     }
     return item.ready;
   };
@@ -139,15 +140,15 @@
     draw() {
       if (!this.item || !this.photo && this.item.photo) return;
       const { view, threshold, shapes, opacity } = this.state, { chances } = this.ready, name = label => this.meta.classes[label];
-      const size = this.item.size, truth = this.item.boxes ?? [], [first, second] = this.stages;
-      const outlines = { level: shapes === "none" ? null : threshold, kind: shapes, truth };
+      const size = this.item.size, truth = this.item.boxes ?? [], { mask, ignored } = this.ready, [first, second] = this.stages;
+      const outlines = { level: shapes === "none" ? null : threshold, kind: shapes, truth, mask }, bare = { level: null, kind: "none", truth, mask };
       const text = label => `${name(label)}, ${equation(chances[label])}`;
       const alt = (label, stage) => `Map of ${name(label)}, probability ${probability(chances[label])}, over ${this.item.name}`;
       this.pictures.classList.toggle("double", view === "beside" || view === "two");
       second.node.hidden = view === "overlay" || view === "difference";
-      if (view === "difference") first.draw(this.photo, size, this.difference(), { level: null, kind: "none", truth }, `${name(this.label)} minus ${name(this.other)}: red speaks for ${name(this.label)}, blue for ${name(this.other)}`, `Map of ${name(this.label)} minus map of ${name(this.other)}`);
+      if (view === "difference") first.draw(this.photo, size, this.difference(), bare, `${name(this.label)} minus ${name(this.other)}: red speaks for ${name(this.label)}, blue for ${name(this.other)}`, `Map of ${name(this.label)} minus map of ${name(this.other)}`);
       else if (view === "beside") {
-        first.draw(this.photo, size, null, { level: null, kind: "none", truth }, this.item.name, `Photograph ${this.item.name}`);
+        first.draw(this.photo, size, null, bare, this.item.name, `Photograph ${this.item.name}`);
         second.draw(null, size, { ...this.heat(this.label), fade: false }, outlines, text(this.label), alt(this.label));
       } else {
         first.draw(this.photo, size, this.heat(this.label), outlines, text(this.label), alt(this.label));
@@ -156,6 +157,8 @@
       const heated = view === "beside" ? second : first, found = heated.found[0];
       this.overlap = found && truth.length ? Math.max(...truth.map(box => iou(found.box, box))) : null;
       if (this.overlap !== null) heated.caption.textContent += `, IoU with the true box ${this.overlap.toFixed(2)}`;
+      this.maskOverlap = outlines.level !== null && view !== "difference" && mask ? maskIou(heated.found, size[1], mask, ignored) : null;
+      if (this.maskOverlap !== null) heated.caption.textContent += `, IoU of all parts with the true mask ${this.maskOverlap.toFixed(2)}`;
       this.live.textContent = `${text(this.label)}, ${this.item.name}`;
       this.point(...(this.at ?? [null]));
       this.onstate(this.link.state = { class: this.label, ...(second.node.hidden && view !== "difference" ? {} : { with: this.other }), ...this.state });
