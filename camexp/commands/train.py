@@ -41,7 +41,7 @@ def recipe(config: DictConfig) -> float:
     trainer = training.build_trainer(options, devices, datamodule, classifier, resumed)
 
     training.fit(trainer, module, datamodule, resumed)
-    return training.report(trainer, module, datamodule, options)
+    return training.report(trainer, datamodule, options)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -98,6 +98,7 @@ def build_module(options: TrainOptions, classifier: CAMClassifier, datamodule: C
         seed=options.seed,
         config=options.to_dict(),
         features=datamodule.features,
+        images=datamodule.images,
     )
 
 

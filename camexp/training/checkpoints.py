@@ -17,7 +17,7 @@ from camexp.models.checkpoint import METADATA
 from camexp.training.interrupts import DistributedInterrupts, interruption
 from camexp.training.position import Position, loop_state
 
-METRICS = ("val/accuracy", "val/loss", "train/loss")
+METRICS = ("val/accuracy", "val/loss", "val/pointing", "train/loss")
 
 
 class Checkpoints(pl.Callback):

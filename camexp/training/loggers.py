@@ -23,7 +23,7 @@ class MetricsCSV(Logger):
 
     COLUMNS = (
         "step", "epoch", "train/loss", "train/l2", "train/accuracy", "lr", "images_per_second",
-        "val/loss", "val/accuracy",
+        "val/loss", "val/accuracy", "val/pointing",
     )  # fmt: skip
 
     def __init__(self, path: Path):
@@ -45,12 +45,19 @@ class MetricsCSV(Logger):
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         row: dict[str, float | None] = {**metrics, "step": step}
-        new = not self.path.exists()
+        begun = self._begun()
         with self.path.open("a", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, self.COLUMNS, extrasaction="ignore")
-            if new:
+            writer = csv.DictWriter(file, begun or self.COLUMNS, extrasaction="ignore")
+            if not begun:
                 writer.writeheader()
             writer.writerow({key: f"{value:.6g}" if isinstance(value, float) else value for key, value in row.items()})
+
+    def _begun(self) -> list[str]:
+        """The columns of the file as it is: an earlier version may have begun it with others."""
+        if not self.path.exists():
+            return []
+        with self.path.open(newline="", encoding="utf-8") as file:
+            return next(csv.reader(file), [])
 
 
 def log_image(trainer: pl.Trainer, tag: str, image: Image.Image, card: Image.Image, step: int) -> None:

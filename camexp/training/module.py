@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchmetrics import MeanMetric
+from torchmetrics import MeanMetric, Metric
 from torchmetrics.classification import MulticlassAccuracy
 
+from camexp.cam.maps import class_activation_maps, upsample
+from camexp.data import ImageSet
 from camexp.data.sampler import derive_seed
 from camexp.errors import UserError
 from camexp.features import FeatureCache
@@ -36,6 +38,8 @@ class CAMModule(pl.LightningModule):
         seed: of the random numbers in each step (dropout).
         config: the run's configuration as plain values; every checkpoint carries it.
         features: where to store the trunk's output, which must be frozen.
+        images: the image set; where it brings masks, validations measure whether the maps of the true classes peak
+            on the objects: ``val/pointing``.
     """
 
     def __init__(
@@ -48,6 +52,7 @@ class CAMModule(pl.LightningModule):
         seed: int = 0,
         config: dict[str, Any] | None = None,
         features: FeatureCache | None = None,
+        images: ImageSet | None = None,
     ):
         super().__init__()
         self.classifier = classifier
@@ -57,6 +62,12 @@ class CAMModule(pl.LightningModule):
         self.features = features
         self.val_accuracy = MulticlassAccuracy(len(classifier.classes), average="micro")
         self.val_loss = MeanMetric()
+        self.images = images
+        self.val_pointing: Metric | None = None
+        if images is not None and images.mask is not None:
+            from camexp.evaluation.pointing_game import PointingGame  # whatever has no masks need not wait for it
+
+            self.val_pointing = PointingGame()
 
     def forward(self, batch: Batch) -> Tensor:
         head = self.classifier.head
@@ -100,15 +111,30 @@ class CAMModule(pl.LightningModule):
         return self.trainer.strategy.reduce(values, reduce_op="sum")  # type: ignore[return-value]
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        logits, labels = self(batch).float(), batch.labels
+        head, labels = self.classifier.head, batch.labels
+        activations = head.activations(self.trunk_features(batch))
+        logits = head(activations).float()
         self.val_accuracy.update(logits, labels)
         self.val_loss.update(F.cross_entropy(logits, labels, reduction="none"))
+        if self.val_pointing is not None:
+            maps = class_activation_maps(activations, head.linear.weight, labels[:, None])
+            self._point(self.val_pointing, maps.cpu(), batch.indices.tolist())
+
+    def _point(self, metric: Metric, maps: Tensor, indices: Sequence[int]) -> None:
+        """Maps ``(B, 1, h, w)`` against the masks of the images, at their own sizes: as ``evaluate.py`` does it."""
+        assert self.images is not None and self.images.mask is not None
+        for cam, index in zip(maps, indices, strict=True):
+            mask = torch.from_numpy(self.images.mask(self.images.paths[index]).copy())
+            metric.update(upsample(cam[None], (mask.shape[0], mask.shape[1]))[0], mask[None])
 
     def on_validation_epoch_end(self) -> None:
-        self.log_dict({"val/accuracy": self.val_accuracy.compute(), "val/loss": self.val_loss.compute()})
+        metrics: dict[str, Metric] = {"val/accuracy": self.val_accuracy, "val/loss": self.val_loss}
+        if self.val_pointing is not None:
+            metrics["val/pointing"] = self.val_pointing
+        self.log_dict({name: metric.compute() for name, metric in metrics.items()})
         self.log("step", float(self.trainer.global_step))
-        self.val_accuracy.reset()
-        self.val_loss.reset()
+        for metric in metrics.values():
+            metric.reset()
 
     def configure_optimizers(self) -> Any:
         trained = [parameter for parameter in self.classifier.parameters() if parameter.requires_grad]

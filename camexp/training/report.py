@@ -8,10 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytorch_lightning as pl
-import torch
-from lightning_fabric.utilities import move_data_to_device
 
-from camexp.cam.maps import upsample
 from camexp.config import TrainOptions, flat
 from camexp.errors import reason
 from camexp.files import write_json
@@ -20,7 +17,6 @@ from camexp.run_files import REPORT, SUMMARY
 from camexp.training.checkpoints import Checkpoints
 from camexp.training.datamodule import CAMDataModule
 from camexp.training.loggers import log_final
-from camexp.training.module import CAMModule
 from camexp.training.progress import TrainingProgress
 from camexp.training.pruning import Pruning
 from camexp.training.summary import device_name, git_commit, next_command, summary_table, versions
@@ -33,17 +29,15 @@ WAIT = 20  # times as long as the page took to write, until it is written again
 C = TypeVar("C", bound=pl.Callback)
 
 
-def report(trainer: pl.Trainer, module: CAMModule, datamodule: CAMDataModule, options: TrainOptions) -> float:
+def report(trainer: pl.Trainer, datamodule: CAMDataModule, options: TrainOptions) -> float:
     """Write ``summary.json``, print the table and the next command; returns the best validation accuracy.
 
-    To be called by all training processes: what is measured here they measure together, the first one tells.
+    To be called by all training processes: the first one tells.
     """
     checkpoints = find_callback(trainer, Checkpoints)
     best_accuracy = checkpoints.best_accuracy
     assert best_accuracy is not None  # the last step is always checked
     final = dict(checkpoints.metrics)
-    if datamodule.images.mask is not None:
-        final["val/pointing"] = pointing(module, datamodule, trainer.strategy.root_device)
     if not trainer.is_global_zero:
         return best_accuracy
     summary = {
@@ -118,28 +112,6 @@ class RunReport(pl.Callback):
             log.warning(f"{REPORT} could not be written ({reason(error)})")
         now = time.monotonic()
         self._next = now + WAIT * (now - begun)
-
-
-@torch.inference_mode()
-def pointing(module: CAMModule, datamodule: CAMDataModule, device: torch.device) -> float:
-    """The share of validation images whose map of the true class peaks inside the object's mask, in [0, 1].
-
-    Several processes look at a share of the images each, and all of them get the figure of all images.
-    """
-    from camexp.evaluation.pointing_game import PointingGame  # at the end: the first step need not wait for it
-
-    masks_of = datamodule.images.mask
-    assert masks_of is not None
-    module.to(device).eval()  # Lightning has brought it back to the CPU
-    metric = PointingGame().to(device)  # NCCL adds up what lies on GPUs, and nothing else
-    for batch in datamodule.val_dataloader():
-        batch = move_data_to_device(batch, device)
-        maps = module.classifier.explain_features(module.trunk_features(batch), batch.labels[:, None]).maps.cpu()
-        for cam, index in zip(maps, batch.indices.tolist(), strict=True):
-            mask = torch.from_numpy(masks_of(datamodule.images.paths[index]).copy())
-            size = (mask.shape[0], mask.shape[1])
-            metric.update(upsample(cam[None], size)[0], mask[None])  # as evaluate.py does it
-    return float(metric.compute())
 
 
 def find_callback(trainer: pl.Trainer, kind: type[C]) -> C:

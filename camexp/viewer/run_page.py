@@ -28,6 +28,7 @@ SCRIPTS = (*VIEWER, "charts", "table", "player", "scrubber", "run")
 CURVES: dict[str, tuple[str, dict[str, str]]] = {
     "Loss": ("cross-entropy", {"train/loss": "training batch", "val/loss": "validation"}),
     "Accuracy": ("share", {"train/accuracy": "training batch", "val/accuracy": "validation"}),
+    "Localisation": ("share", {"val/pointing": "map's peak on the object"}),
     "Learning rate": ("", {"lr": "learning rate"}),
     "Speed": ("images/s", {"images_per_second": "images per second"}),
     "L2 of the head": ("", {"train/l2": "penalty"}),

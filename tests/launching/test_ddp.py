@@ -81,6 +81,21 @@ def test_two_processes_play_the_pointing_game_together(script, tmp_path):
     assert (two["devices"], two["val_images"]) == (2, 3)
     assert one["final"]["val/pointing"] == two["final"]["val/pointing"] == pytest.approx(2 / 3)
     assert "map's peak on object  0.6667" in done.out
+    # one value a validation, the same in both
+    curves = [columns(tmp_path / name / "metrics.csv", "val/pointing") for name in ("one", "two")]
+    assert curves[0][-1] == curves[1][-1] == [pytest.approx(2 / 3, abs=1e-6)]
+    assert [len(curve) for curve in curves] == [2, 2]  # a row of the step, one of its validation
+    # what the run's page shows is written once: no line of the second process among those of the first
+    for name, final in (("one", one["final"]), ("two", two["final"])):
+        folder = tmp_path / name
+        with (folder / "cams" / "maps.jsonl").open() as file:
+            steps = [json.loads(line) for line in file][1:]
+        with (folder / "cams" / "steps.csv").open() as file:
+            told = [int(row["step"]) for row in csv.DictReader(file)]
+        assert [one["step"] for one in steps] == sorted(set(told)) == told and len(told) > 1
+        page = (folder / "report.html").read_text()
+        assert page.count('id="page">') == 1 and f"best {final['val/accuracy']:.4f}" in page
+        assert not [path for path in folder.rglob("*") if "report" in path.name and path.name != "report.html"]
 
 
 @pytest.mark.slow

@@ -1,13 +1,16 @@
 """One training step against the same arithmetic by hand."""
 
 import functools
+from pathlib import Path
 
 import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
+from scipy.ndimage import map_coordinates
 from torch.utils.data import DataLoader
 
+from camexp.data import ImageSet
 from camexp.features.batches import Sample, collate
 from camexp.models import CAMClassifier, Preprocessing
 from camexp.training import CAMModule
@@ -54,6 +57,33 @@ def test_the_loss_is_cross_entropy_and_half_the_squared_weights():
     )
     expected = torch.nn.functional.cross_entropy(rows.double(), labels)
     assert float(trainer.callback_metrics["val/loss"]) == pytest.approx(float(expected), rel=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_peaks_are_those_of_the_true_classes_maps(precision):
+    """Against the peak found by hand in SciPy's enlarging, for masks of several sizes."""
+    torch.manual_seed(0)
+    head = {"channels": 8, "init_std": 0.5}
+    classifier = CAMClassifier("vgg11", list("abc"), Preprocessing((32, 32)), width=1 / 16, head=head)
+    images, labels = torch.randn(7, 3, 96, 128), [0, 1, 2, 0, 1, 2, 1]
+    sizes = [(48, 64), (30, 41), (77, 50), (48, 64), (13, 20), (48, 64), (90, 91)]
+    random = np.random.default_rng(0)
+    masks = {Path(f"{i}.png"): random.random(size) > 0.5 for i, size in enumerate(sizes)}
+    image_set = ImageSet(Path(), list("abc"), list(masks), labels, mask=masks.__getitem__)
+    module = CAMModule(classifier, functools.partial(torch.optim.SGD, lr=0.0), images=image_set)
+    trainer = fit(module, DataLoader(samples(images, labels), batch_size=3, collate_fn=collate), max_steps=3, precision=precision)
+
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16-mixed"):
+        activations = classifier.eval().activations(images).double().numpy()
+    weights, hits = classifier.head.linear.weight.detach().double().numpy(), 0
+    for i, (label, mask) in enumerate(zip(labels, masks.values(), strict=True)):
+        cam = np.einsum("d,dhw->hw", weights[label], activations[i])
+        places = [(np.arange(new) + 0.5) * old / new - 0.5 for new, old in zip(mask.shape, cam.shape, strict=True)]
+        large = map_coordinates(cam, np.meshgrid(*places, indexing="ij"), order=1, mode="nearest")
+        hits += mask[np.unravel_index(large.argmax(), mask.shape)]
+    assert 0 < hits < 7
+    assert float(trainer.callback_metrics["val/pointing"]) == pytest.approx(hits / 7)
 
 
 @pytest.mark.filterwarnings("ignore")
