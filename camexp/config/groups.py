@@ -200,7 +200,7 @@ class TrainerOptions(Options):
 class CAMOptions(Options):
     method: str = Field("cam", description="the way to a map")
     layer: str | list[str] | None = Field(
-        None, description="of the other methods: a module's name or a list of them; null: the head's activations"
+        None, description="of torch-cam's methods: a module's name or a list of them; null: the head's activations"
     )
     flip: bool = Field(False, description="average with the map of the mirror image")
     scales: Annotated[list[float], BeforeValidator(_require_scales)] = Field(

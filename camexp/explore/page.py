@@ -12,7 +12,7 @@ from camexp.config import ExploreOptions
 from camexp.explore.gallery import Gallery
 from camexp.explore.networks import Network
 from camexp.explore.settings import Settings
-from camexp.methods import METHODS, is_cam
+from camexp.methods import METHODS, TORCHCAM, is_cam
 from camexp.models import CAMClassifier
 from camexp.viewer import VIEWER, PageFile, meta
 
@@ -62,5 +62,6 @@ def page_html(networks: Sequence[Network], gallery: Gallery, begin: Settings, op
 
 def methods(begin: Settings) -> list[str]:
     """Those that can be chosen here: without torch-cam, the ones that need none."""
-    names = list(METHODS) if find_spec("torchcam") else [name for name in METHODS if name == "cam"]
+    there = find_spec("torchcam")
+    names = [name for name in METHODS if there or name not in TORCHCAM]
     return names if begin.method in names else [begin.method, *names]

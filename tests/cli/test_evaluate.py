@@ -14,7 +14,7 @@ from PIL import Image
 import camexp
 from camexp.cam.maps import min_max, upsample
 from camexp.images import read_image
-from tests.conftest import TINY
+from tests.conftest import TINY, run_process
 
 SHAPES = ("dataset=shapes", "dataset.per_class=6", "dataset.size=64", *TINY, "trainer.max_epochs=1")
 
@@ -70,6 +70,19 @@ def test_methods_side_by_side_and_faithfulness(run):
     )
     assert re.search(r"^\s+cam\s+gradcam\s+layercam$", done.out, re.MULTILINE)
     assert Path("out/gradcam_worst.png").exists() and len(rows("out/per_image.csv")) == 24
+
+
+@pytest.mark.slow
+def test_principal_components_beside_cam_in_a_process_of_their_own(run, tmp_path):
+    done = run_process(
+        "evaluate.py", "ckpt=run/checkpoints/best.ckpt", "cam=cam,pc1", "num_workers=0", "gpus=0", "output=out",
+        "faithfulness.images=2", "faithfulness.steps=2", cwd=tmp_path,
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    cam, pc1 = metrics("out")["methods"].values()
+    assert cam.keys() == pc1.keys() and cam["top1"] == pc1["top1"]
+    assert 0 < pc1["MaxBoxAccV2"] <= 1 and 0 < pc1["PxAP"] <= 1
+    assert Path("out/pc1_worst.png").exists() and len(rows("out/per_image.csv")) == 16
 
 
 def test_a_threshold_of_other_images(run):

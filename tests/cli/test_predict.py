@@ -238,3 +238,25 @@ def test_another_method_and_averaged_views(script, ckpt, photos, tmp_path):
     assert content["maps"].shape[0] == 1 and content["maps"].min() >= 0
     done = script("predict.py", f"ckpt={ckpt}", f"input={photos}", "cam=layercam", "cam.layer=nowhere", "output=out2")
     assert done.code == 1 and "cam.layer=nowhere is no layer" in done.err
+
+
+@pytest.mark.slow
+def test_principal_components_of_mixed_sizes_in_a_process_of_its_own(ckpt, photos, tmp_path):
+    """Of every class the same map up to its sign; the logits and the classes found are CAM's."""
+    for method in ("cam", "pc1"):
+        done = run_process(
+            "predict.py", f"ckpt={ckpt}", f"input={photos}", f"cam={method}", "label=all", "resize=null", "npz=true",
+            "gpus=0", "precision=32-true", f"output={method}", cwd=tmp_path,
+        )  # fmt: skip
+        assert done.code == 0, done.err
+        assert "Warning" not in done.err, done.err
+    for name in ("my photos_a", "b=1, ü [x]", "sub_a"):
+        with (
+            np.load(tmp_path / "cam/maps" / f"{name}.npz") as cam,
+            np.load(tmp_path / "pc1/maps" / f"{name}.npz") as pc1,
+        ):
+            assert np.array_equal(cam["logits"], pc1["logits"]) and cam["maps"].shape == pc1["maps"].shape
+            assert np.array_equal(np.abs(pc1["maps"]), np.abs(pc1["maps"][:1]).repeat(len(CLASSES), 0))
+            assert np.ptp(pc1["maps"]) > 0
+            assert (((cam["maps"] - cam["maps"].mean((1, 2), keepdims=True)) * pc1["maps"]).sum((1, 2)) > 0).all()
+    assert len(list((tmp_path / "pc1/overlays").iterdir())) == 3 * len(CLASSES)

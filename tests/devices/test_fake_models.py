@@ -17,7 +17,7 @@ from camexp.evaluation.max_box_acc import MaxBoxAcc
 from camexp.evaluation.pixel_precision import PixelPrecision
 from camexp.evaluation.pointing_game import PointingGame
 from camexp.features.batches import IGNORE_INDEX, Sample, collate
-from camexp.methods import TORCHCAM, Averaged, TorchCAM
+from camexp.methods import TORCHCAM, Averaged, TorchCAM, pc1
 from camexp.models import CAMClassifier, Preprocessing
 from camexp.models.checkpoint import METADATA, STATE_PREFIX, checkpoint_metadata
 from camexp.models.convolution import convolve
@@ -102,7 +102,7 @@ def test_methods_of_torchcam(networks, name, layer):
     require_same(method(on_gpu, images, "top2"), method(on_cpu, images, "top2"), 1e-4)
 
 
-@pytest.mark.parametrize("method", [CAMClassifier.explain, TorchCAM("gradcam")])
+@pytest.mark.parametrize("method", [CAMClassifier.explain, TorchCAM("gradcam"), pc1])
 @pytest.mark.parametrize("options", [{"flip": True}, {"scales": (0.75, 1.5)}, {"ten_crop": True}])
 @pytest.mark.parametrize("labels", ["predicted", [[1], [2]]])
 def test_averages_over_views(networks, method, options, labels):

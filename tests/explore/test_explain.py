@@ -55,6 +55,7 @@ def test_all_classes_in_one_answer(server, ckpt):
     ("query", "cam", "size", "labels"),
     [
         ("method=gradcam", {"method": "gradcam"}, (64, 64), "top5"),
+        ("method=pc1", {"method": "pc1"}, (64, 64), "top5"),
         ("method=layercam&size=96", {"method": "layercam"}, (96, 96), "top5"),
         ("flip=1&scales=1,1.5", {"flip": True, "scales": [1.0, 1.5]}, (64, 64), "all"),
         ("size=64x96", {}, (64, 96), "all"),

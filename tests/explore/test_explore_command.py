@@ -12,8 +12,9 @@ import socket
 
 import pytest
 
-from camexp.explore import run
+from camexp.explore import page, run
 from camexp.explore.listening import own_address
+from camexp.explore.settings import Settings
 from tests.conftest import paint, running
 from tests.explore.conftest import CLASSES, picture, save_network
 
@@ -101,6 +102,13 @@ def test_without_the_extra_it_says_what_to_install(script, ckpt, monkeypatch):
     monkeypatch.setattr(run, "find_spec", lambda name: None if name == "uvicorn" else find(name))
     told = sentence(script("explore.py", ckpt))
     assert told == "explore needs a web server (uvicorn is missing): pip install 'camexp[explore]'"
+
+
+def test_without_torchcam_the_methods_that_need_none_can_be_chosen(monkeypatch):
+    assert page.methods(Settings())[:3] == ["cam", "pc1", "gradcam"]
+    monkeypatch.setattr(page, "find_spec", lambda name: None)
+    assert page.methods(Settings()) == ["cam", "pc1"]
+    assert page.methods(Settings("gradcam")) == ["gradcam", "cam", "pc1"]
 
 
 def test_help_says_what_it_is(script, caplog):
