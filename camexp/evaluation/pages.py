@@ -173,7 +173,7 @@ def page_curves(scores: Mapping[str, Scores]) -> dict[str, Any]:
     boxed = {name: one.box_acc_v2 for name, one in scores.items() if int(one.box_acc_v2.total)}
     masked = {name: one.pixels for name, one in scores.items() if int(one.pixels.histograms.sum())}
     return {
-        "ious": [delta for one in boxed.values() for delta in one.ious][:3],
+        "ious": next((list(one.ious) for one in boxed.values()), []),
         "boxes": {name: [_shown(curve) for curve in one.curves()] for name, one in boxed.items()},
         "pixels": {
             name: dict(zip(("precision", "recall", "iou"), map(_shown, (*one.curves(), one.ious())), strict=True))
