@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+from torch import Tensor
 
 from camexp.errors import UserError, reason
 from camexp.files import atomic_write, fsync
@@ -48,6 +49,7 @@ class Checkpoints(pl.Callback):
         self.best_accuracy: float | None = None
         self.best_step = 0
         self.metrics: dict[str, float] = {}
+        self._train_loss: Tensor | None = None
         self.position = Position()
         self._best_due = False
         self._saved_step = 0
@@ -79,11 +81,16 @@ class Checkpoints(pl.Callback):
         epoch_loop._batches_that_stepped = trainer.global_step  # Lightning loses count on resuming after a validation
         self._between_steps(trainer, epoch_loop.batch_progress.total.completed)
 
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+        # a run may be stopped in the validation that follows, and then takes no further step after resuming
+        self._train_loss = trainer.callback_metrics.get("train/loss")
+
     def on_validation_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
         if trainer.world_size > 1 or not self.interrupts.signum or trainer.sanity_checking:
             return  # several processes agree between steps
         done = trainer.fit_loop.epoch_loop.batch_progress.total.completed
         self.position = Position.after(done, int(trainer.num_training_batches), validated=False)
+        self._note_metrics({})  # those of this validation are not measured yet
         self._save(trainer, [self.last])
         raise interruption(self.interrupts.signum, trainer.global_step, self.last)
 
@@ -104,8 +111,7 @@ class Checkpoints(pl.Callback):
         paths += due if due else [self.last] if signum else []
         if paths:
             require_finite(trainer)
-            logged = trainer.callback_metrics
-            self.metrics |= {key: float(logged[key]) for key in METRICS if key in logged}
+            self._note_metrics(trainer.callback_metrics)
             self.position = Position.after(batches, int(trainer.num_training_batches))
             self._save(trainer, list(dict.fromkeys(paths)))
             self._best_due, self._saved_step = False, step
@@ -113,6 +119,11 @@ class Checkpoints(pl.Callback):
                 self._drop_old()
         if signum and not due:
             raise interruption(signum, step, self.last)
+
+    def _note_metrics(self, logged: Mapping[str, Tensor]) -> None:
+        if self._train_loss is not None:
+            logged = {**logged, "train/loss": self._train_loss}
+        self.metrics |= {key: float(logged[key]) for key in METRICS if key in logged}
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]

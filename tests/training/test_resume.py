@@ -64,7 +64,12 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 
 def require_same(one: Path, other: Path) -> None:
-    """Two run folders tell of the same run: weights, optimizer, best, tables, snapshots, strip."""
+    """Two run folders tell of the same run: weights, optimizer, best, final figures, tables, snapshots, strip."""
+    first, second = (json.loads((folder / "summary.json").read_text()) for folder in (one, other))
+    assert first["final"] == second["final"] and first["best"] == second["best"]
+    assert first["final"]["train/loss"] == pytest.approx(
+        [float(row["train/loss"]) for row in rows(one / "metrics.csv") if row["train/loss"]][-1], rel=1e-5
+    )
     for name in ("last", "best"):
         a, b = (torch.load(f / "checkpoints" / f"{name}.ckpt", weights_only=True) for f in (one, other))
         assert a["global_step"] == b["global_step"]
