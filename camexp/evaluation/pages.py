@@ -65,10 +65,16 @@ class EvaluationReport:
             self._waiting[index] = {"logits": logits[row], "maps": maps[row, first], "labels": own}
 
     def scored(
-        self, name: str, image: ScoredImage, maps: NDArray[np.float32], labels: Sequence[int], parts: list[Components]
-    ) -> None:
-        """One method's maps ``(K, h, w)`` and labels ``(K,)`` of one image, and the largest part of each."""
+        self, name: str, image: ScoredImage, maps: NDArray[np.float32], labels: Sequence[int], parts: list[Components],
+        mask: Tensor | None = None, ignore: Tensor | None = None,
+    ) -> None:  # fmt: skip
+        """One method's maps ``(K, h, w)`` and labels ``(K,)`` of one image, and the largest part of each; the image's
+        true mask and what of it to ignore, ``(H, W)`` of its own size."""
         kept = self._waiting[image.index]
+        if mask is not None and "masks" not in kept:
+            kept["masks"] = {"mask": pack_mask(mask.numpy())}
+            if ignore is not None:  # as in the figures, the object itself is never ignored
+                kept["masks"]["ignored"] = pack_mask((ignore & ~mask).numpy())
         curve = None if image.boxes is None else box_curve(parts, image.boxes)
         fits, methods = kept.setdefault("fits", {}), kept.setdefault("methods", {})
         if curve is not None:
@@ -90,15 +96,11 @@ class EvaluationReport:
         photo = read_image(path)
         size = (photo.height, photo.width)
         boxes, _ = self.truth.scaled_boxes(index, None)
-        mask, ignore = self.truth.masks(index)
-        masks = {} if mask is None else {"mask": pack_mask(mask.numpy())}
-        if mask is not None and ignore is not None:  # as in the figures, the object itself is never ignored
-            masks["ignored"] = pack_mask((ignore & ~mask).numpy())
         self.report.add(index, item(
             path.name, str(path.relative_to(root) if path.is_relative_to(root) else path), size,
             page_photograph(photo, len(self.images)), kept["logits"], kept["maps"], kept["labels"],
             self.images.labels[index], [] if boxes is None else np.round(boxes).tolist(),
-            fits=kept["fits"], methods=kept["methods"], scored=list(image.size), **masks,
+            fits=kept["fits"], methods=kept["methods"], scored=list(image.size), **kept.get("masks", {}),
         ))  # fmt: skip
 
 
@@ -170,8 +172,8 @@ def page_curves(scores: Mapping[str, Scores]) -> dict[str, Any]:
         ``ious``, the δ of MaxBoxAccV2; ``boxes``: method → for each δ the share of images of which a box of any part is
         right; ``pixels``: method → ``precision``, ``recall`` and ``iou``. Shares in [0, 1].
     """
-    boxed = {name: one.box_acc_v2 for name, one in scores.items() if int(one.box_acc_v2.total)}
-    masked = {name: one.pixels for name, one in scores.items() if int(one.pixels.histograms.sum())}
+    boxed = {name: one.box_acc_v2 for name, one in scores.items() if one.has_boxes}
+    masked = {name: one.pixels for name, one in scores.items() if one.has_masks}
     return {
         "ious": next((list(one.ious) for one in boxed.values()), []),
         "boxes": {name: [_shown(curve) for curve in one.curves()] for name, one in boxed.items()},

@@ -97,8 +97,8 @@ def _write_images(folder: Path, outcome: Outcome, boxes: Mapping[str, list[Any]]
 
 
 def _write_curves(path: Path, scores: Mapping[str, Scores]) -> None:
-    boxed = {name: one for name, one in scores.items() if int(one.box_acc.total)}
-    masked = {name: one for name, one in scores.items() if int(one.pixels.histograms.sum())}
+    boxed = {name: one for name, one in scores.items() if one.has_boxes}
+    masked = {name: one for name, one in scores.items() if one.has_masks}
     if not boxed and not masked:
         return
     from matplotlib.figure import Figure

@@ -29,7 +29,7 @@ from camexp.evaluation.scores import ScoredImage, Scores, paper_iou, upsample_an
 from camexp.evaluation.spooled_maps import Maps
 from camexp.features import open_cache
 from camexp.features.batches import Batch, LabelledImages, collate
-from camexp.methods import Method, is_cam
+from camexp.methods import Method, is_cam, of_activations
 from camexp.models import CAMClassifier, CAMResult
 from camexp.reporting.progress import Progress
 
@@ -94,7 +94,7 @@ def _run(
     faithful: set[int], page: EvaluationReport | None, scoring: BoundedExecutor, progress: Progress,
 ) -> None:  # fmt: skip
     images = outcome.images
-    features_do = all(is_cam(method) for method in methods.values()) and not faithful
+    features_do = all(of_activations(method) for method in methods.values()) and not faithful
     cache = open_cache(options.features, model, None, model.device.type) if features_do else None
     workers = options.num_workers
     loader = DataLoader(
@@ -128,9 +128,14 @@ def _run(
             start = time.perf_counter()
             result, spent = plain_result, plain_seconds
             if not is_cam(method) and sub:
-                some = method(model, batch.images[sub], labels[sub][:, None] if options.label == "true" else wanted)
+                some_wanted = labels[sub][:, None] if options.label == "true" else wanted
+                inner = of_activations(method)
+                if inner:
+                    some = inner(model, activations[sub], some_wanted)
+                else:
+                    some = method(model, batch.images[sub], some_wanted)
                 some.maps.cpu()
-                spent = (time.perf_counter() - start) * len(indices) / len(sub)
+                spent = (time.perf_counter() - start) * len(indices) / len(sub) + (plain_seconds if inner else 0.0)
                 result = _spread(some, sub, plain_result)
             outcome.scores[name].seconds += spent
             maps = result.maps.float().cpu().numpy()
@@ -192,7 +197,7 @@ def _score(
         item = ScoredImage(index, again, boxes, size, ranks[number], int(predicted[number]), probabilities[number], fit)
         parts = scores.localise(item, shown, mask, ignore)
         if page is not None:
-            page.scored(name, item, shown, map_labels[number], parts)
+            page.scored(name, item, shown, map_labels[number], parts, mask, ignore)
 
 
 def _measure_faithfulness(

@@ -143,6 +143,16 @@ class Scores:
                 best = box, iou
         return best
 
+    @property
+    def has_boxes(self) -> bool:
+        """Whether any image had true boxes."""
+        return bool(int(self.box_acc.total))
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether any image had a true mask."""
+        return bool(int(self.pixels.histograms.sum()))
+
     def summary(self, thresholds: Mapping[str, float] | None = None) -> dict[str, Any]:
         """All figures, shares in [0, 1].
 
@@ -157,9 +167,9 @@ class Scores:
                 "top5": float(self.top5.compute()),
                 "mean_class_recall": float(self.recall.compute()[seen].mean()),
             }
-        if int(self.box_acc.total):
+        if self.has_boxes:
             result |= self._boxes(thresholds)
-        if int(self.pixels.histograms.sum()):
+        if self.has_masks:
             result |= {name: float(value) for name, value in self.pixels.compute().items()}
         if int(self.pointing.total):
             result["pointing_game"] = float(self.pointing.compute())

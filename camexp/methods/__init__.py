@@ -3,10 +3,10 @@
 from camexp.methods.averaged import Averaged
 from camexp.methods.build import build_method
 from camexp.methods.principal_component import first_principal_components, pc1
-from camexp.methods.registry import METHODS, Method, is_cam
+from camexp.methods.registry import METHODS, Method, is_cam, of_activations
 from camexp.methods.torchcam import TORCHCAM, TorchCAM
 
 __all__ = [
     "METHODS", "TORCHCAM", "Averaged", "Method", "TorchCAM", "build_method", "first_principal_components", "is_cam",
-    "pc1",
+    "of_activations", "pc1",
 ]  # fmt: skip

@@ -14,6 +14,7 @@ from camexp.errors import UserError
 from camexp.models.classifier import CAMClassifier, CAMResult, LabelsLike
 
 Method = Callable[[CAMClassifier, Tensor, LabelsLike], CAMResult]
+OfActivations = Callable[[CAMClassifier, Tensor, LabelsLike], CAMResult]  # as a method, of (B, D, h, w) activations
 Layer = str | Sequence[str] | None
 
 
@@ -40,5 +41,17 @@ def is_cam(method: Method) -> bool:
     return method is CAMClassifier.explain
 
 
+def of_activations(method: Method) -> OfActivations | None:
+    """The same method on the head's activations, where it needs no more of an image: one forward pass does for several
+    such methods, and stored features do for all. ``None``: it needs the images.
+
+    >>> of_activations(CAMClassifier.explain) is CAMClassifier.explain_activations
+    True
+    """
+    return next((inner for whole, inner in OF_ACTIVATIONS if whole is method), None)
+
+
+# methods that need the head's activations alone
+OF_ACTIVATIONS: list[tuple[Method, OfActivations]] = [(CAMClassifier.explain, CAMClassifier.explain_activations)]
 # from a name and a layer (``None``: the head's activations) to a method
 METHODS: dict[str, Callable[[str, Layer], Method]] = {"cam": without_layer(CAMClassifier.explain)}

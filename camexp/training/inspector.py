@@ -18,7 +18,7 @@ from torch import Tensor
 from camexp.errors import UserError
 from camexp.files import atomic_write
 from camexp.labels import resolve_label
-from camexp.methods import Method, is_cam
+from camexp.methods import Method, is_cam, of_activations
 from camexp.models import CAMClassifier
 from camexp.reporting.snapshots import Panel, evolution, evolution_card, snapshot, snapshot_card, write_animation
 from camexp.run_files import CAM_MAPS, CAM_STEPS
@@ -168,6 +168,8 @@ class CAMInspector(pl.Callback):
             maps = classifier.explain_activations(activations, labels).maps[0]
             if self.names is not None:
                 kept = wanted_maps(len(logits), maps.shape[-2], maps.shape[-1], labels, logits.numpy())
+        elif inner := of_activations(self.method):
+            maps = inner(classifier, activations, labels).maps[0]
         else:
             maps = self.method(classifier, classifier.preprocess(picture)[None], labels).maps[0]
         more = maps if kept is labels else classifier.explain_activations(activations, kept).maps[0]

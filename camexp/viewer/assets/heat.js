@@ -40,6 +40,7 @@
     }
     context.setLineDash([]);
   };
+
   /** Fill pixels x0 … x1 of row y of an image that is drawn sx × sy as large: rows meet at whole pixels, so that none is filled twice. */
   const fillRun = (context, y, x0, x1, sx, sy) => {
     const top = Math.round(y * sy), left = Math.round(x0 * sx);
