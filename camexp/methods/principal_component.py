@@ -15,7 +15,7 @@ def first_principal_components(activations: Tensor, cams: Tensor) -> Tensor:
     r"""The projection of each place's activations on the image's first principal component, signed by a CAM.
 
     .. math:: P_c(x, y) = s_c \sum_d u_d \, (A_d(x, y) - \bar A_d), \qquad
-        u = \arg\max_{\lVert u \rVert = 1} \sum_{x, y} \Big(\sum_d u_d \, (A_d(x, y) - \bar A_d)\Big)^2
+        u = \arg\max_{\lVert u \rVert = 1} \sum_{x, y} \left(\sum_d u_d \, (A_d(x, y) - \bar A_d)\right)^2
 
     :math:`\bar A_d` is the mean over the places of this image, and :math:`s_c = \pm 1` makes the correlation of
     :math:`P_c` with the class's CAM positive. Where that CAM is constant, the mean of the activations over the channels
