@@ -5,9 +5,11 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from camexp.cam.normalisation import MIN_MAX, Normalisation
 from camexp.errors import UserError, nearest
 
 
@@ -43,19 +45,22 @@ def _jet() -> NDArray[np.uint8]:
     return np.stack([np.interp(levels, *corners) * 255 for corners in (red, green, blue)], axis=1).astype(np.uint8)
 
 
-def colourise(cam: NDArray[np.floating], name: str = "jet") -> NDArray[np.uint8]:
-    """A map ``(H, W)``, min-max normalised, as RGB bytes ``(H, W, 3)``.
+def colourise(
+    cam: NDArray[np.floating], name: str = "jet", normalisation: Normalisation = MIN_MAX
+) -> NDArray[np.uint8]:
+    """A map ``(H, W)``, normalised, as RGB bytes ``(H, W, 3)``.
 
     >>> colourise(np.array([[0.0, 1.0]]))
     array([[[  0,   0, 127],
             [127,   0,   0]]], dtype=uint8)
     """
-    return np.asarray(_heat(cam, name))
+    return np.asarray(_heat(cam, name, normalisation))
 
 
 def overlay(
-    image: NDArray[np.uint8], cam: NDArray[np.floating], name: str = "jet", alpha: float = 0.5
-) -> NDArray[np.uint8]:
+    image: NDArray[np.uint8], cam: NDArray[np.floating], name: str = "jet", alpha: float = 0.5,
+    normalisation: Normalisation = MIN_MAX,
+) -> NDArray[np.uint8]:  # fmt: skip
     """A map over the image of the same size.
 
     Args:
@@ -63,6 +68,7 @@ def overlay(
         cam: ``(H, W)``, any range.
         name: a matplotlib colour map.
         alpha: the heat's share, 0 (photograph only) to 1 (heat only).
+        normalisation: which values have the first and the last colour.
 
     Raises:
         ValueError: sizes that differ, or alpha outside [0, 1].
@@ -75,13 +81,14 @@ def overlay(
         raise ValueError(f"image {image.shape[:2]} and map {cam.shape} differ in size")
     if not 0 <= alpha <= 1:
         raise ValueError(f"alpha={alpha} is not in [0, 1]")
-    return np.asarray(Image.blend(Image.fromarray(image), _heat(cam, name), alpha))
+    return np.asarray(Image.blend(Image.fromarray(image), _heat(cam, name, normalisation), alpha))
 
 
-def _heat(cam: NDArray[np.floating], name: str) -> Image.Image:
+def _heat(cam: NDArray[np.floating], name: str, normalisation: Normalisation) -> Image.Image:
     """As a palette image Pillow colours it in a tenth of NumPy's time."""
-    low, high = float(cam.min()), float(cam.max())
+    low, high = (float(limit) for limit in normalisation.limits(torch.from_numpy(np.asarray(cam))))
     scale = np.float32(255 / (high - low) if high > low else 0)
-    heat = Image.fromarray(((cam - low) * scale + np.float32(0.5)).astype(np.uint8)).convert("P")
+    levels = ((cam - low) * scale).clip(0, 255) + np.float32(0.5)
+    heat = Image.fromarray(levels.astype(np.uint8)).convert("P")
     heat.putpalette(colour_map(name).tobytes())
     return heat.convert("RGB")

@@ -207,6 +207,31 @@ class CAMOptions(Options):
         [1.0], description="average over the image at these multiples of its size (0.25 to 4)"
     )
     ten_crop: bool = Field(False, description="average over corners, centre and their mirror images")
+    negatives: Literal["keep", "clamp_weights", "clamp_map"] = Field(
+        "keep", description="negative class weights (of plain CAM) or negative values of the map become 0"
+    )
+    affinity: str | None = Field(
+        None,
+        description="each place takes the mean of places that look like it in this layer of the trunk (conv4_3), which "
+        "follows outlines; auto: the last layer of twice the map's resolution",
+    )
+    normalise: Literal["minmax", "max", "percentile", "ivr"] = Field(
+        "minmax",
+        description="what becomes 0 and 1 in pictures and for thresholds: minimum and maximum; 0 and maximum; 0 and a "
+        "percentile (PaS); a percentile and the maximum (IVR)",
+    )
+    percentile: Annotated[float, Field(gt=0, lt=100)] | None = Field(
+        None, description="of percentile and ivr; null: as published, 90 and 30"
+    )
+
+    @model_validator(mode="after")
+    def _has_a_percentile(self) -> Self:
+        if self.percentile is not None and self.normalise not in ("percentile", "ivr"):
+            raise UserError(
+                f"cam.percentile={self.percentile:g} is of cam.normalise=percentile and ivr, not of {self.normalise}: "
+                "leave it out, or choose one of them"
+            )
+        return self
 
 
 class FeatureOptions(Options):

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from camexp import __version__
+from camexp.cam.normalisation import MIN_MAX, Normalisation
 from camexp.config import EvaluateOptions
 from camexp.data import ImageSet
 from camexp.evaluation.box_curve import PER_UNIT, POINTS, BoxCurve, box_curve
@@ -22,7 +23,7 @@ from camexp.evaluation.figures import LOWER, MEANS, ROWS
 from camexp.evaluation.ground_truth import GroundTruth
 from camexp.evaluation.scores import ScoredImage, Scores
 from camexp.images import read_image
-from camexp.methods import is_cam
+from camexp.methods import build_normalisation, describe_maps, is_cam
 from camexp.methods.registry import Method
 from camexp.models import CAMClassifier, CAMResult
 from camexp.run_files import REPORT
@@ -33,6 +34,12 @@ from camexp.viewer.items import as_base64
 log = logging.getLogger(__name__)
 
 SCRIPTS = (*GALLERY, "charts", "table", "matrix", "boxes", "compare", "threshold", "curves", "evaluation")
+THRESHOLD = {
+    "minmax": "a share of the map between its minimum and its maximum (Choe et al., CVPR 2020)",
+    "max": "a share of the map's maximum (Zhou et al., CVPR 2016)",
+    "percentile": "a share of a percentile of the map (Bae et al., ECCV 2020)",
+    "ivr": "a share of the map between a percentile and its maximum (Kim et al., ICCV 2021)",
+}
 MOST_BYTES = 12e6  # of all maps of a report; a photograph takes about as much as 80 maps of 14×14
 
 
@@ -43,10 +50,14 @@ class EvaluationReport:
         report: where they go.
         images, truth: what is evaluated.
         methods: by name; none: maps that were made elsewhere.
+        normalisation: what of a map is 0 and 1 for thresholds.
     """
 
-    def __init__(self, report: ImageReport, images: ImageSet, truth: GroundTruth, methods: Mapping[str, Method]):
-        self.report, self.images, self.truth = report, images, truth
+    def __init__(
+        self, report: ImageReport, images: ImageSet, truth: GroundTruth, methods: Mapping[str, Method],
+        normalisation: Normalisation = MIN_MAX,
+    ):  # fmt: skip
+        self.report, self.images, self.truth, self.normalisation = report, images, truth, normalisation
         self.names = list(methods) or ["heatmaps"]
         self.plain = {name for name, method in methods.items() if is_cam(method)}
         self._waiting: dict[int, dict[str, Any]] = {}
@@ -82,7 +93,7 @@ class EvaluationReport:
         if len(maps):
             methods[name] = {"labels": [int(label) for label in labels], **({} if curve is None else _boxes(curve))}
             if name not in self.plain and np.isfinite(maps).all():
-                methods[name]["maps"] = pack_maps(maps)
+                methods[name]["maps"] = pack_maps(maps, self.normalisation)
         kept.setdefault("done", []).append(name)
         if len(kept["done"]) == len(self.names):
             self._add(image, self._waiting.pop(image.index))
@@ -100,7 +111,8 @@ class EvaluationReport:
             path.name, str(path.relative_to(root) if path.is_relative_to(root) else path), size,
             page_photograph(photo, len(self.images)), kept["logits"], kept["maps"], kept["labels"],
             self.images.labels[index], [] if boxes is None else np.round(boxes).tolist(),
-            fits=kept["fits"], methods=kept["methods"], scored=list(image.size), **kept.get("masks", {}),
+            self.normalisation, fits=kept["fits"], methods=kept["methods"], scored=list(image.size),
+            **kept.get("masks", {}),
         ))  # fmt: skip
 
 
@@ -110,10 +122,12 @@ def open_report(
     """The page that is written while images are scored; nothing with ``report=false`` or without a network."""
     if not options.report or model is None:
         return nullcontext()
-    identity = model.head.linear.bias is None
+    identity, normalisation = model.head.linear.bias is None, build_normalisation(options.cam)
     page = {
         "subtitle": f"{len(images)} image{'s' if len(images) != 1 else ''}, {Path(str(options.ckpt)).name}",
-        "meta": meta(model.classes, identity, "Maps of plain CAM", options.colormap, options.alpha),
+        "meta": meta(
+            model.classes, identity, "Maps of plain CAM", options.colormap, options.alpha, normalisation=normalisation
+        ),
     }
     return ImageReport(Path(options.output) / REPORT, len(images), "How well the maps fit", page, SCRIPTS)
 
@@ -149,7 +163,8 @@ def figures_page(
         ("whose map", {"true": "the true class's", "predicted": "the predicted class's"}.get(
             options.label, "the best of the first five classes'")),
         ("compared at", "each image's own size" if scored is None else f"{scored[0]} × {scored[1]} pixels"),
-        ("threshold", "a share of the map between its minimum and its maximum (Choe et al., CVPR 2020)"),
+        ("maps", describe_maps(options.cam)),
+        ("threshold", THRESHOLD[options.cam.normalise]),
         ("threshold chosen on", source or "these images themselves, the best for each method"),
         ("box", "around the largest part of the map at or above the threshold"),
         ("images the network was trained on", f"{trained_on} of {images}"),

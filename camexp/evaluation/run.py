@@ -29,7 +29,7 @@ from camexp.evaluation.scores import ScoredImage, Scores, paper_iou, upsample_an
 from camexp.evaluation.spooled_maps import Maps
 from camexp.features import open_cache
 from camexp.features.batches import Batch, LabelledImages, collate
-from camexp.methods import Method, is_cam, of_activations
+from camexp.methods import ForwardPass, Method, build_normalisation, forward_pass, is_cam, of_pass, require_layers
 from camexp.models import CAMClassifier, CAMResult
 from camexp.reporting.progress import Progress
 
@@ -61,7 +61,11 @@ def evaluate(model: CAMClassifier | None, images: ImageSet, truth: GroundTruth, 
     """Run every method over the images and score its maps; the scoring runs in a thread beside the network."""
     methods = build_methods(options)
     names = list(methods) or ["heatmaps"]
-    scores = {name: Scores(images.classes, options.components_by == "contours") for name in names}
+    normalisation, by_contours = build_normalisation(options.cam), options.components_by == "contours"
+    scores = {name: Scores(images.classes, by_contours, normalisation) for name in names}
+    if model is not None:
+        for method in methods.values():
+            require_layers(method, model)
     outcome = Outcome(images, scores, Path(options.output), read_thresholds(options), trained_on(options, images))
     if outcome.thresholds and (missing := [name for name in names if name not in outcome.thresholds]):
         raise UserError(f"threshold.from={options.threshold.source} has no figures of {missing[0]}")
@@ -73,7 +77,7 @@ def evaluate(model: CAMClassifier | None, images: ImageSet, truth: GroundTruth, 
         open_report(model, images, options) as file,
         Progress("evaluating", total=len(images), unit="images") as progress,
     ):
-        page = None if file is None else EvaluationReport(file, images, truth, methods)
+        page = None if file is None else EvaluationReport(file, images, truth, methods, normalisation)
         score = partial(_score, outcome, truth, options, page)
         with BoundedExecutor(score, max_waiting=4, max_workers=1) as scoring:
             if model is None:
@@ -94,7 +98,9 @@ def _run(
     faithful: set[int], page: EvaluationReport | None, scoring: BoundedExecutor, progress: Progress,
 ) -> None:  # fmt: skip
     images = outcome.images
-    features_do = all(of_activations(method) for method in methods.values()) and not faithful
+    passes = {name: of_pass(method) for name, method in methods.items()}
+    layers = tuple(dict.fromkeys(layer for one in passes.values() if one for layer in one.layers(model)))
+    features_do = all(passes.values()) and not layers and not faithful
     cache = open_cache(options.features, model, None, model.device.type) if features_do else None
     workers = options.num_workers
     loader = DataLoader(
@@ -108,17 +114,17 @@ def _run(
         indices, labels = batch.indices.tolist(), batch.labels.to(model.device)
         wanted = labels[:, None] if options.label == "true" else options.label
         start = time.perf_counter()
-        with torch.no_grad():
-            if cache is None:
-                features = model.trunk_features(batch.images)
-            else:
+        if cache is None:
+            seen = forward_pass(model, batch.images, layers)
+        else:
+            with torch.no_grad():
                 features = cache.trunk_features(move_data_to_device(batch, model.device), model)
-            activations = model.head_activations(features)
-        plain_result = model.explain_activations(activations, wanted)
+                seen = ForwardPass(model.head_activations(features))
+        plain_result = model.explain_activations(seen.activations, wanted)
         plain_result.logits.cpu()
         plain_seconds = time.perf_counter() - start
         if page is not None:
-            page.explain(model, activations, indices, plain_result)
+            page.explain(model, seen.activations, indices, plain_result)
         sub = [number for number, index in enumerate(indices) if index in truth or index in faithful]
         if not methods:
             for number, index in enumerate(indices):
@@ -129,9 +135,9 @@ def _run(
             result, spent = plain_result, plain_seconds
             if not is_cam(method) and sub:
                 some_wanted = labels[sub][:, None] if options.label == "true" else wanted
-                inner = of_activations(method)
+                inner = passes[name]
                 if inner:
-                    some = inner(model, activations[sub], some_wanted)
+                    some = inner.of(model, seen.take(sub), some_wanted)
                 else:
                     some = method(model, batch.images[sub], some_wanted)
                 some.maps.cpu()

@@ -13,7 +13,8 @@ from torch import Tensor
 from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix, MulticlassRecall
 
 from camexp.cam.boxes import box_from_map
-from camexp.cam.maps import min_max, upsample
+from camexp.cam.maps import upsample
+from camexp.cam.normalisation import MIN_MAX, Normalisation
 from camexp.evaluation.box_formats import Boxes
 from camexp.evaluation.components import Components, components, largest_box
 from camexp.evaluation.contours import contours
@@ -57,10 +58,12 @@ class Scores:
     Args:
         classes: the class names.
         by_contours: parts as the reference evaluator finds them.
+        normalisation: what of a map is 0 and 1 for thresholds.
     """
 
     classes: Sequence[str]
     by_contours: bool = False
+    normalisation: Normalisation = MIN_MAX
     seconds: float = 0.0
     items: list[ScoredImage] = field(default_factory=list)
     spooled: SpooledMaps = field(default_factory=SpooledMaps)
@@ -92,7 +95,7 @@ class Scores:
         self.items.append(item)
         every, largest, largest_parts = [], [], []
         for cam in torch.from_numpy(maps):
-            scaled = upsample_and_normalise(cam, item.size)
+            scaled = upsample_and_normalise(cam, item.size, self.normalisation)
             if item.boxes is not None:
                 parts = self.parts(scaled.numpy())
                 every.append(best_ious(parts, item.boxes))
@@ -133,7 +136,7 @@ class Scores:
         level = round(threshold * self.box_acc.steps)
         best = np.zeros(4, np.int16), 0.0
         for cam in torch.from_numpy(item.maps()):
-            scaled = upsample_and_normalise(cam, item.size).numpy()
+            scaled = upsample_and_normalise(cam, item.size, self.normalisation).numpy()
             if self.by_contours:
                 part = self.parts(scaled).at(level).largest()
                 box = part.boxes[0] if len(part.boxes) else None
@@ -206,10 +209,9 @@ class Scores:
         return result
 
 
-def upsample_and_normalise(cam: Tensor, size: tuple[int, int]) -> Tensor:
-    """A map ``(h, w)`` upsampled to ``(H, W)``, then min-max normalised: in this order, as the protocol has it."""
-    large = cam if cam.shape == size else upsample(cam[None, None], size)[0, 0]
-    return min_max(large).clamp(0, 1)
+def upsample_and_normalise(cam: Tensor, size: tuple[int, int], normalisation: Normalisation = MIN_MAX) -> Tensor:
+    """A map ``(h, w)`` upsampled to ``(H, W)``, then normalised: in this order, as the protocol has it."""
+    return normalisation(cam if cam.shape == size else upsample(cam[None, None], size)[0, 0])
 
 
 def paper_iou(maps: NDArray[np.float32], boxes: Boxes | None, size: tuple[int, int]) -> float:

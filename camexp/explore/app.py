@@ -212,6 +212,7 @@ def _answer(ready: Prepared, jobs: Sequence[Job], results: Sequence[Maps]) -> Re
         raise Refused("the network's values are not finite: take another precision or method", 422)
     items = [
         item("", "", ready.size, ready.photo, maps.logits, maps.maps, maps.labels,
+             normalisation=job.settings.normalisation,
              identity=identity(job.loaded.model, job.settings), version=job.loaded.version)
         for job, maps in zip(jobs, results, strict=True)
     ]  # fmt: skip

@@ -12,7 +12,7 @@ from camexp.config import ExploreOptions
 from camexp.explore.gallery import Gallery
 from camexp.explore.networks import Network
 from camexp.explore.settings import Settings
-from camexp.methods import METHODS, TORCHCAM, is_cam
+from camexp.methods import METHODS, TORCHCAM, build_normalisation, is_cam
 from camexp.models import CAMClassifier
 from camexp.viewer import VIEWER, PageFile, meta
 
@@ -28,7 +28,10 @@ def described(network: Network, options: ExploreOptions) -> dict[str, Any]:
     return {
         "name": loaded.name, "version": loaded.version, "step": loaded.step, "follows": network.follows,
         "size": None if size is None else list(size),
-        "meta": meta(loaded.model.classes, False, colormap=options.colormap, opacity=options.alpha),
+        "meta": meta(
+            loaded.model.classes, False, colormap=options.colormap, opacity=options.alpha,
+            normalisation=build_normalisation(options.cam),
+        ),
     }  # fmt: skip
 
 

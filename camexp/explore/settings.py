@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from camexp.cam.normalisation import MIN_MAX, Normalisation
 from camexp.config import CAMOptions, ExploreOptions
 from camexp.config.groups import InputSize, height_and_width
 from camexp.config.options import Options
 from camexp.errors import UserError
-from camexp.methods import Method, build_method, is_cam
+from camexp.methods import Method, build_method, build_normalisation, is_cam
 from camexp.models import CAMClassifier, Preprocessing
 from camexp.viewer import all_or_top
 from camexp.viewer.budget import TOP
@@ -27,8 +28,9 @@ class Settings:
     """A method and an input size; equal ones can share a forward pass.
 
     Attributes:
-        method, layer, flip, scales, ten_crop: see :class:`camexp.config.CAMOptions`.
+        method, layer, flip, scales, ten_crop, negatives, affinity: see :class:`camexp.config.CAMOptions`.
         size: ``(H, W)``, ``"trained"``, or ``None``: each image's own.
+        normalisation: of each map by itself.
     """
 
     method: str = "cam"
@@ -36,20 +38,27 @@ class Settings:
     flip: bool = False
     scales: tuple[float, ...] = (1.0,)
     ten_crop: bool = False
+    negatives: str = "keep"
+    affinity: str | None = None
     size: tuple[int, int] | str | None = "trained"
+    normalisation: Normalisation = MIN_MAX
 
     @classmethod
     def of(cls, options: ExploreOptions) -> Settings:
         """What the page begins with."""
         cam, size = options.cam, options.input_size if options.resize != "trained" else "trained"
         layer = tuple(cam.layer) if isinstance(cam.layer, list) else cam.layer
-        return cls(cam.method, layer, cam.flip, tuple(cam.scales), cam.ten_crop, size)
+        return cls(
+            cam.method, layer, cam.flip, tuple(cam.scales), cam.ten_crop, cam.negatives, cam.affinity, size,
+            build_normalisation(cam),
+        )  # fmt: skip
 
     def build(self) -> Method:
         """The method."""
         layer, scales = list(self.layer) if isinstance(self.layer, tuple) else self.layer, list(self.scales)
+        how = {"method": self.method, "layer": layer, "negatives": self.negatives, "affinity": self.affinity}
         views = {"flip": self.flip, "scales": scales, "ten_crop": self.ten_crop}
-        return build_method(CAMOptions.read({"method": self.method, "layer": layer, **views}, "cam"))
+        return build_method(CAMOptions.read({**how, **views}, "cam"))
 
     def preprocessing(self, model: CAMClassifier) -> Preprocessing:
         """The network's own, at this size."""
@@ -96,7 +105,10 @@ def read_settings(query: Mapping[str, str], begin: Settings) -> Settings:
     flags = {key: given[key] in ("1", "true") for key in ("flip", "ten_crop")}
     cam = CAMOptions.read({"method": given["method"], "scales": scales, **flags}, "cam")
     layer = begin.layer if cam.method == begin.method else None
-    settings = Settings(cam.method, layer, cam.flip, tuple(cam.scales), cam.ten_crop, _read_size(given["size"]))
+    settings = Settings(
+        cam.method, layer, cam.flip, tuple(cam.scales), cam.ten_crop, begin.negatives, begin.affinity,
+        _read_size(given["size"]), begin.normalisation,
+    )  # fmt: skip
     settings.build()  # an unknown method is told before anything is decoded
     return settings
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from camexp.cam.normalisation import Normalisation
 from camexp.config import CAMOptions
 from camexp.discovery import import_modules
 from camexp.errors import UserError, nearest
 from camexp.methods.averaged import Averaged
-from camexp.methods.registry import METHODS, Method
+from camexp.methods.refined import with_affinity, with_clamped_map, with_clamped_weights
+from camexp.methods.registry import METHODS, Method, of_pass
+from camexp.models.classifier import CAMClassifier
 
 
 def build_method(options: CAMOptions) -> Method:
@@ -16,7 +19,7 @@ def build_method(options: CAMOptions) -> Method:
         options: the group.
 
     Raises:
-        UserError: an unknown method, or a layer where it takes none.
+        UserError: an unknown method, or an option that it does not go with.
     """
     name, scales = options.method, tuple(options.scales)
     if name not in METHODS:
@@ -24,6 +27,28 @@ def build_method(options: CAMOptions) -> Method:
     if name not in METHODS:
         raise UserError(f"cam.method={name} is not a method: {nearest(str(name), METHODS)}")
     method = METHODS[name](name, options.layer)
+    if options.negatives == "clamp_weights":
+        method = with_clamped_weights(method, name)
+    if options.affinity is not None:
+        method = with_affinity(method, options.affinity)
+    if options.negatives == "clamp_map":
+        method = with_clamped_map(method)
     if options.flip or options.ten_crop or scales != (1.0,):
         return Averaged(method, options.flip, scales, options.ten_crop)
     return method
+
+
+def build_normalisation(options: CAMOptions) -> Normalisation:
+    """What of a map becomes 0 and 1, as the ``cam`` group says."""
+    return Normalisation(options.normalise, options.percentile)
+
+
+def require_layers(method: Method, model: CAMClassifier) -> None:
+    """Before long work: whether the network has the layers that a method needs.
+
+    Raises:
+        UserError: it has not.
+    """
+    inner = of_pass(method.method if isinstance(method, Averaged) else method)
+    if inner is not None:
+        inner.layers(model)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from camexp.methods.registry import METHODS, OF_ACTIVATIONS, without_layer
+from camexp.methods.registry import METHODS, ForwardPass, OfPass, without_layer
 from camexp.models.classifier import CAMClassifier, CAMResult, LabelsLike
 
 UNDECIDED = 1e-6  # a correlation below this is rounding, and says nothing of a sign
@@ -83,6 +83,16 @@ def _signs(component: Tensor, cams: Tensor, mean: Tensor) -> Tensor:
 
 
 @torch.no_grad()
+def pc1_of_pass(model: CAMClassifier, seen: ForwardPass, labels: LabelsLike = "predicted") -> CAMResult:
+    """As :func:`pc1`, of what a forward pass computed."""
+    result = model.explain_activations(seen.activations, labels)
+    maps = first_principal_components(seen.activations, result.maps)
+    return CAMResult(result.logits, maps, result.labels, result.classes)
+
+
+PC1 = OfPass(pc1_of_pass)
+
+
 def pc1(model: CAMClassifier, images: Tensor, labels: LabelsLike = "predicted") -> CAMResult:
     """As :meth:`CAMClassifier.explain`, from one forward pass: :func:`first_principal_components` for the CAMs.
 
@@ -97,16 +107,7 @@ def pc1(model: CAMClassifier, images: Tensor, labels: LabelsLike = "predicted") 
     >>> torch.equal(result.logits, model.explain(images).logits)
     True
     """
-    return pc1_of_activations(model, model.head_activations(model.trunk_features(images)), labels)
+    return PC1(model, images, labels)
 
 
-@torch.no_grad()
-def pc1_of_activations(model: CAMClassifier, activations: Tensor, labels: LabelsLike = "predicted") -> CAMResult:
-    """As :func:`pc1`, of the head's activations ``(B, D, h, w)``."""
-    result = model.explain_activations(activations, labels)
-    maps = first_principal_components(activations, result.maps)
-    return CAMResult(result.logits, maps, result.labels, result.classes)
-
-
-METHODS["pc1"] = without_layer(pc1)
-OF_ACTIVATIONS.append((pc1, pc1_of_activations))
+METHODS["pc1"] = without_layer(PC1)

@@ -6,16 +6,61 @@ Whatever the method, it is a callable: network, images and classes in, logits an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 from camexp.errors import UserError
 from camexp.models.classifier import CAMClassifier, CAMResult, LabelsLike
 
 Method = Callable[[CAMClassifier, Tensor, LabelsLike], CAMResult]
-OfActivations = Callable[[CAMClassifier, Tensor, LabelsLike], CAMResult]  # as a method, of (B, D, h, w) activations
 Layer = str | Sequence[str] | None
+
+
+@dataclass(frozen=True)
+class ForwardPass:
+    """What a forward pass computed of B images on the way to their logits.
+
+    Attributes:
+        activations: ``(B, D, h, w)``, the head's, which the maps of CAM weigh.
+        layers: outputs of layers of the trunk by their names, ``(B, D', h', w')`` each.
+    """
+
+    activations: Tensor
+    layers: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def take(self, rows: Sequence[int]) -> ForwardPass:
+        """Of some of the images."""
+        chosen = list(rows)
+        return ForwardPass(self.activations[chosen], {name: one[chosen] for name, one in self.layers.items()})
+
+
+@torch.no_grad()
+def forward_pass(model: CAMClassifier, images: Tensor, layers: Sequence[str] = ()) -> ForwardPass:
+    """One pass over images ``(B, 3, H, W)``, keeping what these layers gave, see
+    :meth:`camexp.models.CAMClassifier.trunk_outputs`."""
+    features, *others = model.trunk_outputs(images, layers)
+    return ForwardPass(model.head_activations(features), dict(zip(layers, others, strict=True)))
+
+
+@dataclass(frozen=True)
+class OfPass:
+    """A method that needs no more of an image than one forward pass: several such methods share it, and where they
+    need no layer of the trunk, stored features do instead.
+
+    Attributes:
+        of: logits and maps from what the pass computed.
+        layers: for a network, the names of the layers whose outputs ``of`` looks for.
+    """
+
+    of: Callable[[CAMClassifier, ForwardPass, LabelsLike], CAMResult]
+    layers: Callable[[CAMClassifier], tuple[str, ...]] = lambda model: ()
+
+    def __call__(self, model: CAMClassifier, images: Tensor, labels: LabelsLike = "predicted") -> CAMResult:
+        """As :meth:`CAMClassifier.explain`."""
+        return self.of(model, forward_pass(model, images, self.layers(model)), labels)
 
 
 def without_layer(method: Method) -> Callable[[str, Layer], Method]:
@@ -37,21 +82,19 @@ def without_layer(method: Method) -> Callable[[str, Layer], Method]:
 
 
 def is_cam(method: Method) -> bool:
-    """Whether a method is CAM itself, which needs no more than the trunk's features."""
+    """Whether a method is CAM itself, whose maps' means are the logits (less the bias, where there is one)."""
     return method is CAMClassifier.explain
 
 
-def of_activations(method: Method) -> OfActivations | None:
-    """The same method on the head's activations, where it needs no more of an image: one forward pass does for several
-    such methods, and stored features do for all. ``None``: it needs the images.
+def of_pass(method: Method) -> OfPass | None:
+    """The method as one of a forward pass, where it is one.
 
-    >>> of_activations(CAMClassifier.explain) is CAMClassifier.explain_activations
-    True
+    >>> of_pass(CAMClassifier.explain) is CAM, of_pass(lambda model, images, labels: None)
+    (True, None)
     """
-    return next((inner for whole, inner in OF_ACTIVATIONS if whole is method), None)
+    return CAM if is_cam(method) else method if isinstance(method, OfPass) else None
 
 
-# methods that need the head's activations alone
-OF_ACTIVATIONS: list[tuple[Method, OfActivations]] = [(CAMClassifier.explain, CAMClassifier.explain_activations)]
+CAM = OfPass(lambda model, seen, labels: model.explain_activations(seen.activations, labels))
 # from a name and a layer (``None``: the head's activations) to a method
 METHODS: dict[str, Callable[[str, Layer], Method]] = {"cam": without_layer(CAMClassifier.explain)}

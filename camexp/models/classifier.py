@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
@@ -19,8 +17,9 @@ from camexp.errors import UserError
 from camexp.labels import LabelLike, resolve_label
 from camexp.models.compiling import compile_trunk
 from camexp.models.head import build_head
+from camexp.models.layers import watched
 from camexp.models.preprocessing import Preprocessing
-from camexp.models.threads import map_in_threads
+from camexp.models.threads import in_parts
 from camexp.models.trunks import build_trunk, freeze
 from camexp.precision import autocast, parameter_dtype, resolve_precision
 
@@ -60,20 +59,6 @@ class CAMResult:
         from camexp.viewer.notebook import show
 
         return show(image, self, **style)
-
-
-# Of a batch on a CPU: with more, the layers' outputs leave its caches, and the system hands out new memory for each;
-# VGG-16 then takes up to a fifth longer.
-MICRO_BATCH_PIXELS = 224 * 224
-
-
-def micro_batch_size(batch_size: int, height: int, width: int, threads: int = 1) -> int:
-    """How many of a batch's images a CPU's thread takes together, so that all threads have something to do.
-
-    >>> micro_batch_size(32, 224, 224), micro_batch_size(32, 64, 64), micro_batch_size(32, 64, 64, threads=8)
-    (1, 12, 4)
-    """
-    return max(1, min(MICRO_BATCH_PIXELS // (height * width), math.ceil(batch_size / threads)))
 
 
 class CAMClassifier(nn.Module):
@@ -170,21 +155,23 @@ class CAMClassifier(nn.Module):
                 another number of threads, may round otherwise: with this, an image's features do not depend on how many
                 others of its batch are given.
         """
+        return self.trunk_outputs(images, of=of)[0]
+
+    def trunk_outputs(self, images: Tensor, layers: Sequence[str] = (), of: int | None = None) -> tuple[Tensor, ...]:
+        """The trunk's output and, after it, those of layers of it, each ``(B, D, h, w)`` with its own D, h and w.
+
+        Args:
+            images, of: as :meth:`trunk_features` takes them.
+            layers: names, see :func:`camexp.models.layers.find_layer`.
+
+        Raises:
+            UserError: no layer of that name, or one that gives no features in space.
+        """
         images = images.to(self.device, self.dtype)
         trains = self.training and not self.trunk_is_frozen  # a batch norm needs the batch as a whole
-        with autocast(self.precision, self.device):
-            if images.device.type != "cpu" or trains or not len(images):
-                return self.trunk(images)
-            threads = 1 if self._compiled else torch.get_num_threads()
-            count, (height, width) = len(images), images.shape[-2:]
-            few = micro_batch_size(of or count, height, width, threads)
-            if of is not None:
-                images = F.pad(images, (0, 0, 0, 0, 0, 0, 0, -count % few))
-            parts = images.split(few)
-            # fewer images than threads are done sooner one after the other, by all threads together
-            in_turn = threads == 1 or (of is None and count < threads)
-            features = [self.trunk(part) for part in parts] if in_turn else map_in_threads(self.trunk, parts)
-            return torch.cat(features)[:count]
+        whole = images.device.type != "cpu" or trains or not len(images)
+        with autocast(self.precision, self.device), watched(self.trunk, layers) as run:
+            return run(images) if whole else in_parts(run, images, of, 1 if self._compiled else None)
 
     def head_activations(self, features: Tensor) -> Tensor:
         """The activations that the maps weigh, ``(B, D', h, w)``, of the trunk's output, at the chosen precision."""

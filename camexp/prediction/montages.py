@@ -12,8 +12,10 @@ from PIL import Image
 
 from camexp.cam.colour import overlay
 from camexp.cam.maps import upsample
+from camexp.cam.normalisation import MIN_MAX, Normalisation
 from camexp.config import PredictOptions
 from camexp.files import save_png
+from camexp.methods import build_normalisation
 from camexp.prediction.results import Explanation
 from camexp.reporting.figures import add_caption, grid, resize_longer_side
 
@@ -43,7 +45,7 @@ class Montages:
         if not self.size or (self.pages is not None and index >= self.pages * self.size):
             return
         style = self.options.montage.tile, self.options.colormap, self.options.alpha
-        row = None if image is None else montage_row(image, *style)
+        row = None if image is None else montage_row(image, *style, build_normalisation(self.options.cam))
         page = index // self.size
         with self._lock:
             rows = self._open.setdefault(page, {})
@@ -57,13 +59,15 @@ class Montages:
                 self.written += 1
 
 
-def montage_row(image: Explanation, tile: int, colormap: str, alpha: float, most: int = 5) -> list[Image.Image]:
+def montage_row(
+    image: Explanation, tile: int, colormap: str, alpha: float, normalisation: Normalisation = MIN_MAX, most: int = 5
+) -> list[Image.Image]:
     """The photograph and at most ``most`` maps over it, captioned, for a montage."""
     small = resize_longer_side(Image.fromarray(image.pixels), tile)
     row = [add_caption(small, [image.path.name, ""], size=12)]
     for label, cam in list(zip(image.labels, image.maps, strict=True))[:most]:
         heat = upsample(torch.from_numpy(cam)[None, None], (small.height, small.width))[0, 0].numpy()
-        picture = Image.fromarray(overlay(np.asarray(small), heat, colormap, alpha))
+        picture = Image.fromarray(overlay(np.asarray(small), heat, colormap, alpha, normalisation))
         row.append(add_caption(picture, [image.classes[label], f"p = {image.probabilities[label]:.3f}"], size=12))
     return row
 

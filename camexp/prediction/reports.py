@@ -11,8 +11,9 @@ import numpy as np
 from PIL import Image
 
 from camexp import __version__
+from camexp.cam.normalisation import MIN_MAX, Normalisation
 from camexp.config import PredictOptions
-from camexp.methods import build_method, is_cam
+from camexp.methods import build_method, build_normalisation, describe_maps, is_cam
 from camexp.models import CAMClassifier
 from camexp.prediction.results import Explanation
 from camexp.run_files import REPORT
@@ -28,12 +29,11 @@ def open_report(
     """The page that is written while images are explained; nothing with ``report=false``."""
     if not options.report:
         return nullcontext()
-    cam = options.cam.to_dict()
     identity = is_cam(build_method(options.cam)) and model.head.linear.bias is None
     size = model.preprocessing.size
     facts = [
         ("checkpoint", options.ckpt),
-        ("method", ", ".join(f"{key}={value}" for key, value in cam.items() if value not in (None, False, [1.0]))),
+        ("maps", describe_maps(options.cam)),
         ("precision", model.precision),
         ("size", "each image's own" if size is None else f"{size[0]} × {size[1]} pixels"),
         ("true class", "the name of an image's folder, where the network has a class of that name"),
@@ -43,18 +43,24 @@ def open_report(
     page = {
         "subtitle": f"{count} image{'s' if count != 1 else ''}, {Path(options.ckpt).name}",
         "facts": facts,
-        "meta": meta(model.classes, identity, colormap=options.colormap, opacity=options.alpha),
+        "meta": meta(
+            model.classes, identity, describe_maps(options.cam), options.colormap, options.alpha,
+            normalisation=build_normalisation(options.cam),
+        ),
     }
     return ImageReport(folder / REPORT, count, "Where the network looked", page)
 
 
-def report_item(image: Explanation, rows: Sequence[Sequence[Any]], count: int) -> dict[str, Any]:
+def report_item(
+    image: Explanation, rows: Sequence[Sequence[Any]], count: int, normalisation: Normalisation = MIN_MAX
+) -> dict[str, Any]:
     """One image of the page.
 
     Args:
         image: with its maps.
         rows: its rows of ``predictions.csv``, the first one's box is what images are sorted by.
         count: how many images the report has: few ones are shown larger, and with the maps of more classes.
+        normalisation: of each map by itself.
     """
     maps, labels = image.more or (image.maps, image.labels)
     if count * maps.size > MOST_BYTES:
@@ -68,5 +74,6 @@ def report_item(image: Explanation, rows: Sequence[Sequence[Any]], count: int) -
         image.path.name, str(image.path), image.size,
         page_photograph(Image.fromarray(image.pixels), count),
         image.logits, maps, labels, image.classes.index(folder) if folder in image.classes else None,
+        normalisation=normalisation,
         area=0 if x0 is None else (x1 + 1 - x0) * (y1 + 1 - y0) / (height * width),
     )  # fmt: skip

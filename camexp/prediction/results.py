@@ -20,6 +20,7 @@ from camexp.cam.colour import overlay
 from camexp.cam.maps import upsample
 from camexp.config import PredictOptions
 from camexp.files import atomic_write, save_png
+from camexp.methods import build_normalisation, describe_maps
 from camexp.reporting.figures import add_colour_bar
 
 log = logging.getLogger(__name__)
@@ -89,7 +90,7 @@ def write_results(
         box: Box | tuple[None, ...] = box_from_map(cam) or (None,) * 4
         rows.append((image.path, image.classes[label], label, _share(image.probabilities[label]), *box, *top))
     if arrays:
-        content = _arrays(image, upsampled)
+        content = _arrays(image, upsampled, describe_maps(options.cam))
         if options.mat.write:
             with atomic_write(folder / "maps" / f"{name}.mat") as temporary:
                 savemat(temporary, content, appendmat=False, do_compression=False, oned_as="row")
@@ -106,13 +107,15 @@ HEADER = (
 
 
 def _write_overlay(image: Explanation, cam: NDArray[np.float32], path: Path, options: PredictOptions) -> None:
-    heat = Image.fromarray(overlay(image.pixels, cam, options.colormap, options.alpha))
+    normalisation = build_normalisation(options.cam)
+    heat = Image.fromarray(overlay(image.pixels, cam, options.colormap, options.alpha, normalisation))
     if options.colorbar:
-        heat = add_colour_bar(heat, float(cam.min()), float(cam.max()), options.colormap)
+        low, high = (float(limit) for limit in normalisation.limits(torch.from_numpy(cam)))
+        heat = add_colour_bar(heat, low, high, options.colormap)
     save_png(path, heat)
 
 
-def _arrays(image: Explanation, upsampled: NDArray[np.float32] | None) -> dict[str, Any]:
+def _arrays(image: Explanation, upsampled: NDArray[np.float32] | None, made: str) -> dict[str, Any]:
     names = np.empty(len(image.labels), dtype=object)
     names[:] = [image.classes[label] for label in image.labels]
     content = {
@@ -123,6 +126,7 @@ def _arrays(image: Explanation, upsampled: NDArray[np.float32] | None) -> dict[s
         "probabilities": image.probabilities,
         "image_path": os.fspath(image.path).encode("utf-8", "replace").decode(),
         "image_size": np.array(image.size),
+        "made": made,
     }
     return content if upsampled is None else {**content, "upsampled": upsampled}
 

@@ -14,13 +14,14 @@ from omegaconf import DictConfig
 
 from camexp.bounded_executor import BoundedExecutor
 from camexp.cam.colour import colour_map
+from camexp.cam.normalisation import Normalisation
 from camexp.config import EvaluateOptions, PredictOptions
 from camexp.config.validation import validated
 from camexp.devices import default_workers, select_device
 from camexp.errors import Interrupted, UserError
 from camexp.labels import labels_as_text, resolve_label
 from camexp.launching.signals import Interrupts, signal_name
-from camexp.methods import Method, build_method, is_cam
+from camexp.methods import Method, build_method, build_normalisation, is_cam, require_layers
 from camexp.models import CAMClassifier, Preprocessing, load
 from camexp.prediction.batches import DecodedImage, Unreadable, batches
 from camexp.prediction.inputs import distinct, file_name, unique_names
@@ -90,6 +91,7 @@ def predict(model: CAMClassifier, paths: Sequence[Path], options: PredictOptions
     Raises:
         Interrupted: a signal asked to stop; the batch before was finished.
     """
+    require_layers(build_method(options.cam), model)
     outcome = Outcome(Path(options.output))
     interrupts = Interrupts("stopping after this batch (Ctrl-C again: at once)")
     (outcome.folder / SKIPPED).unlink(missing_ok=True)  # of an earlier run into the same folder
@@ -111,6 +113,7 @@ def _explain_all(
     page: ImageReport | None, interrupts: Interrupts,
 ) -> None:  # fmt: skip
     label, method = read_label(options.label, model.classes), build_method(options.cam)
+    normalisation = build_normalisation(options.cam)
     names, class_files = unique_names(paths), distinct([file_name(name) for name in model.classes])
     pages = Montages(outcome.folder, len(paths), options)
     workers = options.num_workers
@@ -120,7 +123,7 @@ def _explain_all(
         rows = write_results(image, names[index], class_files, outcome.folder, options)
         pages.add(index, image)
         if page is not None:
-            _add_to_page(page, index, image, rows, len(paths))
+            _add_to_page(page, index, image, rows, len(paths), normalisation)
         table.add(index, rows)
 
     with (
@@ -148,10 +151,11 @@ def _explain_all(
 
 
 def _add_to_page(
-    page: ImageReport, index: int, image: Explanation, rows: Sequence[Sequence[Any]], count: int
-) -> None:
+    page: ImageReport, index: int, image: Explanation, rows: Sequence[Sequence[Any]], count: int,
+    normalisation: Normalisation,
+) -> None:  # fmt: skip
     if is_finite(image.logits, (image.more or (image.maps, image.labels))[0]):
-        page.add(index, report_item(image, rows, count))
+        page.add(index, report_item(image, rows, count, normalisation))
     else:
         page.skip(index)
         log.warning(f"{image.path} is left out of {REPORT}: its maps or logits are not finite (try precision=32-true)")

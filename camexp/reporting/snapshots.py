@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from PIL import Image
 
 from camexp.cam.colour import overlay
 from camexp.cam.maps import upsample
+from camexp.cam.normalisation import MIN_MAX, Normalisation
 from camexp.files import atomic_write
 from camexp.reporting.figures import add_caption, add_colour_bar, grid, resize_longer_side
 
@@ -38,30 +40,31 @@ class Panel:
     probability: float
     predicted: str
 
-    def heat(self, colormap: str, alpha: float) -> Image.Image:
+    def heat(self, colormap: str, alpha: float, normalisation: Normalisation = MIN_MAX) -> Image.Image:
         """The map over the photograph, scaled for a tile."""
         small = resize_longer_side(self.image, TILE)
         size = small.height, small.width
         cam = upsample(torch.from_numpy(self.cam)[None, None], size)[0, 0].numpy()
-        return Image.fromarray(overlay(np.asarray(small), cam, colormap, alpha))
+        return Image.fromarray(overlay(np.asarray(small), cam, colormap, alpha, normalisation))
 
 
 def snapshot(
-    panels: Sequence[Panel], step: int, colormap: str = "jet", alpha: float = 0.5, columns: int = 4, text: int = TEXT
-) -> Image.Image:
+    panels: Sequence[Panel], step: int, colormap: str = "jet", alpha: float = 0.5, columns: int = 4, text: int = TEXT,
+    normalisation: Normalisation = MIN_MAX,
+) -> Image.Image:  # fmt: skip
     """The maps of one step side by side, ``columns`` in a row, with colour bars, class, probability and step."""
     tiles = []
     for panel in panels:
-        low, high = float(panel.cam.min()), float(panel.cam.max())
-        heat = add_colour_bar(panel.heat(colormap, alpha), low, high, colormap, text)
+        low, high = (float(limit) for limit in normalisation.limits(torch.from_numpy(panel.cam)))
+        heat = add_colour_bar(panel.heat(colormap, alpha, normalisation), low, high, colormap, text)
         lines = [f"{panel.class_name}  p = {panel.probability:.3f}", f"predicted: {panel.predicted}"]
         tiles.append(add_caption(heat, lines, text))
     return grid(_wrapped(tiles, columns), title=f"step {step}", size=round(1.2 * text))
 
 
-def snapshot_card(panels: Sequence[Panel], step: int, colormap: str = "jet", alpha: float = 0.5) -> Image.Image:
+def snapshot_card(panels: Sequence[Panel], step: int, **style: Any) -> Image.Image:
     """:func:`snapshot` to be read at 300 pixels of width, as TensorBoard shows it."""
-    return snapshot(panels, step, colormap, alpha, columns=2, text=20 if len(panels) == 1 else 28)
+    return snapshot(panels, step, **style, columns=2, text=20 if len(panels) == 1 else 28)
 
 
 def evolution(
@@ -71,6 +74,7 @@ def evolution(
     alpha: float = 0.5,
     columns: int | None = None,
     text: int = TEXT,
+    normalisation: Normalisation = MIN_MAX,
 ) -> Image.Image:
     """A strip for each inspected map: the photograph, then its map after chosen steps.
 
@@ -78,7 +82,7 @@ def evolution(
         history: ``(step, panels)`` in the order of the steps, the same panels each time.
         most: how many steps to show: the first, the last, and more of the early ones between, when
             maps change fastest.
-        colormap, alpha: of the overlay.
+        colormap, alpha, normalisation: of the overlay.
         columns: tiles in a row, after which the strip goes on below; ``None``: all.
         text: the height of the captions' letters in pixels.
     """
@@ -88,16 +92,15 @@ def evolution(
         row = [add_caption(resize_longer_side(first.image, TILE), [first.class_name, ""], text)]
         for step, panels in chosen:
             panel = panels[number]
-            row.append(add_caption(panel.heat(colormap, alpha), [f"step {step}", f"p = {panel.probability:.3f}"], text))
+            heat = panel.heat(colormap, alpha, normalisation)
+            row.append(add_caption(heat, [f"step {step}", f"p = {panel.probability:.3f}"], text))
         rows += _wrapped(row, columns or len(row))
     return grid(rows)
 
 
-def evolution_card(
-    history: Sequence[tuple[int, Sequence[Panel]]], colormap: str = "jet", alpha: float = 0.5
-) -> Image.Image:
+def evolution_card(history: Sequence[tuple[int, Sequence[Panel]]], **style: Any) -> Image.Image:
     """:func:`evolution` in rows of four tiles, to be read at 300 pixels of width, as TensorBoard shows it."""
-    return evolution(history, colormap=colormap, alpha=alpha, columns=4, text=36)
+    return evolution(history, **style, columns=4, text=36)
 
 
 def _wrapped(tiles: Sequence[Image.Image], columns: int) -> list[Sequence[Image.Image]]:

@@ -12,7 +12,7 @@ import pytorch_lightning as pl
 from omegaconf import DictConfig
 from pytorch_lightning.loggers import Logger
 
-from camexp.config import TrainOptions
+from camexp.config import CAMOptions, TrainOptions
 from camexp.config.instantiate import instantiate
 from camexp.config.train import InspectOptions
 from camexp.config.validation import validated
@@ -23,7 +23,7 @@ from camexp.features import open_cache
 from camexp.files import display_path
 from camexp.labels import labels_as_text
 from camexp.launching.optuna_study import current_trial
-from camexp.methods import Method, build_method
+from camexp.methods import build_method, build_normalisation, require_layers
 from camexp.models import CAMClassifier
 from camexp.run_files import CAM_MAPS, CAM_STEPS, CAMS, CHECKPOINTS, METRICS
 from camexp.training.checkpoints import Checkpoints
@@ -129,7 +129,7 @@ def build_trainer(
         ResumeCallback(resumed, datamodule, run_folder),
         TrainingProgress(total_steps(options.trainer, datamodule.steps_per_epoch)),
         build_inspector(
-            options.inspect, datamodule, classifier, run_folder / CAMS, build_method(options.cam), options.report
+            options.inspect, datamodule, classifier, run_folder / CAMS, options.cam, options.report
         ),
     ]
     if options.report:
@@ -165,10 +165,11 @@ def build_inspector(
     datamodule: CAMDataModule,
     classifier: CAMClassifier,
     folder: Path,
-    method: Method = CAMClassifier.explain,
+    cam: CAMOptions,
     record: bool = True,
 ) -> CAMInspector:
     """The snapshot callback; by default on the first validation image with its own label."""
+    require_layers(method := build_method(cam), classifier)
     images = datamodule.images
     if inspect.image is None:
         paths = [images.paths[datamodule.split.val[0]]]
@@ -197,4 +198,5 @@ def build_inspector(
         method,
         [display_path(path) for path in paths] if record else None,
         own,
+        build_normalisation(cam),
     )

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from camexp.cam.normalisation import MIN_MAX, Normalisation
 from camexp.errors import UserError
 from camexp.files import atomic_write
 from camexp.labels import resolve_label
-from camexp.methods import Method, is_cam, of_activations
+from camexp.methods import ForwardPass, Method, is_cam, of_pass
 from camexp.models import CAMClassifier
 from camexp.reporting.snapshots import Panel, evolution, evolution_card, snapshot, snapshot_card, write_animation
 from camexp.run_files import CAM_MAPS, CAM_STEPS
@@ -45,6 +46,7 @@ class CAMInspector(pl.Callback):
         method: how a map is made, see :mod:`camexp.methods`.
         names: the images' paths, for the page; ``None``: no ``maps.jsonl``.
         truths: the images' true labels, where they are known.
+        normalisation: of the overlay.
 
     Raises:
         UserError: an unknown class.
@@ -64,6 +66,7 @@ class CAMInspector(pl.Callback):
         method: Method = CAMClassifier.explain,
         names: Sequence[str] | None = None,
         truths: Sequence[int | None] | None = None,
+        normalisation: Normalisation = MIN_MAX,
     ):
         self.pictures = list(pictures)
         self.labels = [
@@ -71,7 +74,7 @@ class CAMInspector(pl.Callback):
             for row in labels
         ]
         self.folder, self.every_n_steps = folder, every_n_steps
-        self.style = {"colormap": colormap, "alpha": alpha}
+        self.style: dict[str, Any] = {"colormap": colormap, "alpha": alpha, "normalisation": normalisation}
         self.method = method
         self.history: list[tuple[int, list[Panel]]] = []
         self.names, self.truths = names, truths or [None] * len(self.pictures)
@@ -94,12 +97,12 @@ class CAMInspector(pl.Callback):
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._inspect(trainer, pl_module)
         if trainer.is_global_zero and self.history:
-            strip = evolution(self.history, **self.style)  # type: ignore[arg-type]
+            strip = evolution(self.history, **self.style)
             with atomic_write(self.folder / "evolution.png") as temporary:
                 strip.save(temporary)
             pictures = [self._picture(step, "png") for step, _ in self.history]
             write_animation(self.folder / "evolution.gif", [path for path in pictures if path.exists()])
-            card = evolution_card(self.history, **self.style)  # type: ignore[arg-type]
+            card = evolution_card(self.history, **self.style)
             log_image(trainer, "cams/evolution", strip, card, trainer.global_step)
 
     def state_dict(self) -> dict[str, Any]:
@@ -145,7 +148,7 @@ class CAMInspector(pl.Callback):
         classifier.train(was_training)
 
         self.history.append((step, panels))
-        figure = snapshot(panels, step, **self.style)  # type: ignore[arg-type]
+        figure = snapshot(panels, step, **self.style)
         with atomic_write(self._picture(step, "png")) as temporary:
             figure.save(temporary)
         with atomic_write(self._picture(step, "npy")) as temporary:
@@ -153,7 +156,7 @@ class CAMInspector(pl.Callback):
         self._append(step, panels)
         if self.names is not None:
             self._record(step, seen, classifier)
-        log_image(trainer, "cams/snapshot", figure, snapshot_card(panels, step, **self.style), step)  # type: ignore[arg-type]
+        log_image(trainer, "cams/snapshot", figure, snapshot_card(panels, step, **self.style), step)
 
     def _look(self, classifier: CAMClassifier, index: int) -> tuple[list[Panel], Record]:
         """The wanted maps of one picture, and what the page holds of it."""
@@ -168,8 +171,8 @@ class CAMInspector(pl.Callback):
             maps = classifier.explain_activations(activations, labels).maps[0]
             if self.names is not None:
                 kept = wanted_maps(len(logits), maps.shape[-2], maps.shape[-1], labels, logits.numpy())
-        elif inner := of_activations(self.method):
-            maps = inner(classifier, activations, labels).maps[0]
+        elif (inner := of_pass(self.method)) and not inner.layers(classifier):
+            maps = inner.of(classifier, ForwardPass(activations), labels).maps[0]
         else:
             maps = self.method(classifier, classifier.preprocess(picture)[None], labels).maps[0]
         more = maps if kept is labels else classifier.explain_activations(activations, kept).maps[0]
@@ -187,7 +190,7 @@ class CAMInspector(pl.Callback):
             assert self.names is not None
             append_head(path, classifier.classes, identity, self.pictures, self.names, self.truths, labels)  # type: ignore[arg-type]
             self._resumed = True
-        append_step(path, step, seen)
+        append_step(path, step, seen, self.style["normalisation"])
 
     @torch.no_grad()
     def _features(self, classifier: CAMClassifier, index: int) -> Tensor:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from camexp.cam.normalisation import MIN_MAX, Normalisation
 from camexp.viewer.budget import TOP, photograph
 from camexp.viewer.items import explained, is_finite
 from camexp.viewer.page import json_text
@@ -63,18 +64,22 @@ def append_head(
     _append(path, [json_text({"classes": list(classes), "identity": identity, "images": images})])
 
 
-def append_step(path: Path, step: int, images: Sequence[tuple[NDArray[Any], NDArray[Any], Sequence[int]]]) -> None:
+def append_step(
+    path: Path, step: int, images: Sequence[tuple[NDArray[Any], NDArray[Any], Sequence[int]]],
+    normalisation: Normalisation = MIN_MAX,
+) -> None:  # fmt: skip
     """The maps of all images at a step, in one write.
 
     Args:
         path: the file.
         step: of the training.
         images: logits ``(C,)``, maps ``(K, h, w)`` and their labels, of each image.
+        normalisation: of each map by itself.
     """
     lines = []
     for number, (logits, maps, labels) in enumerate(images):
         if is_finite(logits, maps):  # else the run ends here, and says why
-            lines.append(json_text({"step": step, "image": number, **explained(logits, maps, labels)}))
+            lines.append(json_text({"step": step, "image": number, **explained(logits, maps, labels, normalisation)}))
     _append(path, lines)
 
 

@@ -121,7 +121,7 @@ def test_only_what_is_missing_goes_through_the_trunk(tmp_path, monkeypatch):
     some = [place for place in range(14) if place != 5]
     cache.put([names[place] for place in some], cache.to_stored(model.trunk_features(images)[some]))
     passed = []
-    monkeypatch.setattr("camexp.models.classifier.MICRO_BATCH_PIXELS", 2 * 64 * 64)
+    monkeypatch.setattr("camexp.models.threads.MICRO_BATCH_PIXELS", 2 * 64 * 64)
     model.trunk.register_forward_hook(lambda trunk, given, out: passed.append(len(given[0])))
     cache.trunk_features(batch(images, names, cache), model)
     assert passed == [2], "one image, and a blank one that fills its share"

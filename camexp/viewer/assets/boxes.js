@@ -34,7 +34,7 @@
   };
 
   /** The heat of such a map. */
-  const measuredHeat = ({ maps, k }, meta) => heatOf(maps, k, scaleOf("image", maps, k), { map: meta.colormap, opacity: meta.opacity });
+  const measuredHeat = ({ maps, k }, meta) => heatOf(maps, k, scaleOf(meta.scale ?? "image", maps, k), { map: meta.colormap, opacity: meta.opacity });
 
   /** A small picture of a photograph, its map, its true boxes (dashed) and the box found. */
   const drawBoxes = async (canvas, item, method, point, meta) => {

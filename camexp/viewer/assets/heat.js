@@ -20,7 +20,7 @@
   /** The range of values that the colours span: [low, high].
    *  A class that the network does not see stays cold, unless each map is spread over all colours by itself. */
   const scaleOf = (scale, maps, k, highest) => {
-    if (scale === "map") return [maps.low[k], maps.high[k]];
+    if (scale === "map") return maps.limits?.[k] ?? [maps.low[k], maps.high[k]];
     const low = Math.min(...maps.low), high = scale === "all" && highest ? highest : Math.max(...maps.high);
     return scale === "whole" || high <= 0 ? [low, high] : [0, high];
   };

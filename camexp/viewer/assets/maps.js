@@ -14,9 +14,9 @@
 
   /** The maps of one image: K classes of h × w values, one byte each over the map's own range. */
   class Maps {
-    constructor({ shape, low, high, data }) {
+    constructor({ shape, low, high, data, limits = null }) {
       [this.count, this.height, this.width] = shape;
-      Object.assign(this, { low, high, data, cache: new Map() });
+      Object.assign(this, { low, high, data, limits, cache: new Map() }); // limits: what the colours span of a map by itself, if not its range
     }
 
     /** Map number k as h × w floats. */

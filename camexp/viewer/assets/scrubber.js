@@ -19,7 +19,7 @@
       const state = readHash();
       this.number = Math.max(0, films.findIndex((_, i) => String(i) === state.image));
       const steps = this.film.items.map(item => item.step), wanted = steps.indexOf(+state.step);
-      this.viewer = new Viewer(meta, { state: { scale: "all", ...state }, across: "step", step: by => { this.player.stop(); this.player.go(this.player.index + by); },
+      this.viewer = new Viewer(meta, { state: { scale: meta.scale ?? "all", ...state }, across: "step", step: by => { this.player.stop(); this.player.go(this.player.index + by); },
         highest: this.film.highest, onstate: view => { this.view = view; this.follow(); } });
       this.viewer.fields.scale.querySelector("option[value=all]").textContent = "0 to the maximum of all steps";
       if (this.viewer.label === null) this.viewer.label = this.film.labels[0] ?? null;

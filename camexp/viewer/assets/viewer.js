@@ -25,7 +25,7 @@
     constructor(meta, { state = {}, onstate = () => {}, step = null, across = "image", highest = null } = {}) {
       Object.assign(this, { meta, onstate, step, across, highest });
       this.state = { view: "overlay", opacity: meta.opacity ?? 0.5, threshold: meta.threshold ?? 0.2, map: meta.colormap,
-        scale: "image", shapes: "largest", fade: true };
+        scale: meta.scale ?? "image", shapes: "largest", fade: true };
       for (const [key, value] of Object.entries(state)) if (key in this.state) this.state[key] = this.read(key, value);
       this.label = "class" in state ? +state.class : null;
       this.other = "with" in state ? +state.with : null;

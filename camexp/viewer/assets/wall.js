@@ -93,7 +93,7 @@
       const photo = await loadPhoto(item.photo), { maps, row, held } = unpack(item), [H, W] = item.size, factor = 2 * TILE / Math.max(H, W);
       [canvas.width, canvas.height] = [Math.max(1, Math.round(W * factor)), Math.max(1, Math.round(H * factor))];
       const k = row.get(row.has(best) ? best : held[0]);
-      paint(canvas, photo, heatOf(maps, k, scaleOf("image", maps, k), { map: this.meta.colormap, opacity: this.meta.opacity }));
+      paint(canvas, photo, heatOf(maps, k, scaleOf(this.meta.scale ?? "image", maps, k), { map: this.meta.colormap, opacity: this.meta.opacity }));
     }
   }
 
