@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from camexp.cam import average_over_alike, class_activation_maps
+from camexp.cam import average_over_alike
 from camexp.config import CAMOptions
 from camexp.errors import UserError
 from camexp.methods import build_method, forward_pass, is_cam, of_pass, require_layers
