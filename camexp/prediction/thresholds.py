@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from camexp.config.options import as_written
 from camexp.errors import UserError
 from camexp.run_files import EVALUATION
 
@@ -53,7 +54,7 @@ def measured_otherwise(source: Any, cam: Mapping[str, Any]) -> list[str]:
     recorded = _read(source).get("cam")
     if not isinstance(recorded, dict):
         return []
-    return [f"cam.{key}={value}" for key, value in recorded.items() if key in cam and cam[key] != value]
+    return [f"cam.{key}={as_written(value)}" for key, value in recorded.items() if key in cam and cam[key] != value]
 
 
 def _read(source: Any) -> dict[str, Any]:

@@ -59,7 +59,7 @@ class Annotations:
         self.names = names_below(paths, options.input)
         about = f"Weak labels: {options.cam.method} at {self.threshold:g}, camexp {__version__}"
         self.formats = [FORMATS[name](self.folder / name, classes, about) for name in options.annotations]
-        _require_distinct(self.names, self.formats)
+        _require_distinct(self.names, self.formats, options.input)
         self._order = InOrder(self._append)
         _warn_of_other_maps(options)
 
@@ -162,17 +162,18 @@ def names_below(paths: Sequence[Path], given: Any) -> list[str]:
     return [Path(os.path.relpath(one, root)).as_posix() for one in whole]
 
 
-def _require_distinct(names: Sequence[str], formats: Sequence[Format]) -> None:
+def _require_distinct(names: Sequence[str], formats: Sequence[Format], given: Any) -> None:
     one_file = any(one.files is not None for one in formats)
     kept = [str(stem(name)) if one_file else name for name in names]
     name, count = Counter(kept).most_common(1)[0]
     if count > 1:
         first, second = [full for full, short in zip(names, kept, strict=True) if short == name][:2]
         if first == second:
-            raise UserError(f"input names {first} twice, by different paths: give each image once")
+            raise UserError(f"input={given} names {first} twice, by different paths: give each image once")
         raise UserError(
-            f"input has {first} and {second}, whose annotations would be one file: rename one, or take annotations=coco"
+            f"input={given} holds {first} and {second}, whose annotations would be one file: "
+            "rename one of them, or take annotations=coco"
         )
     listed = any(one.lists_names for one in formats)
     if listed and (broken := [name for name in names if len(name.splitlines()) > 1]):
-        raise UserError(f"input has the name {broken[0]!r}, which no list of names can hold: rename it")
+        raise UserError(f"input={given} holds the name {broken[0]!r}, which no list of names can hold: rename it")
