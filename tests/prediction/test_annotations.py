@@ -16,11 +16,11 @@ import yaml
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from camexp.cam.boxes import Part
+from camexp.cam.boxes import Part, connected_parts
 from camexp.config import PredictOptions
 from camexp.config.predict import ObjectOptions
 from camexp.errors import UserError
-from camexp.prediction.annotations.coco import run_lengths
+from camexp.prediction.annotations.coco import part_run_lengths, run_lengths
 from camexp.prediction.annotations.masks import class_mask, palette
 from camexp.prediction.annotations.objects import AnnotatedImage, WeakLabel, find_objects
 from camexp.prediction.annotations.writer import Annotations, names_below
@@ -56,6 +56,19 @@ def test_run_lengths_are_decoded_by_pycocotools(density):
         counts = run_lengths(mask)
         encoded = coco_mask.frPyObjects({"size": list(shape), "counts": counts}, *shape)
         assert np.array_equal(coco_mask.decode(encoded), mask) and sum(counts) == mask.size
+
+
+@pytest.mark.parametrize("density", [0.1, 0.5, 1])
+def test_run_lengths_of_parts_too(density):
+    for shape in ((1, 1), (1, 9), (9, 1), (13, 8)):
+        above = np.random.default_rng(4).random(shape) < density
+        total = np.zeros(shape, int)
+        for part in connected_parts(above):
+            counts = part_run_lengths(part, shape)
+            mask = coco_mask.decode(coco_mask.frPyObjects({"size": list(shape), "counts": counts}, *shape))
+            assert sum(counts) == mask.size and mask.sum() == part.area
+            total += mask
+        assert np.array_equal(total, above)
 
 
 def expected_masks(raw, size, threshold):

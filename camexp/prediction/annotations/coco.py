@@ -11,6 +11,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from camexp.cam.boxes import Part
 from camexp.files import atomic_write
 from camexp.prediction.annotations.format import Format
 from camexp.prediction.annotations.objects import AnnotatedImage, WeakLabel
@@ -31,25 +32,40 @@ def run_lengths(mask: NDArray[np.bool_]) -> list[int]:
     return [0, *counts] if pixels[0] else counts
 
 
+def part_run_lengths(part: Part, size: tuple[int, int]) -> list[int]:
+    """The same for a part of an image of ``size`` (H, W); only its own columns are looked at.
+
+    >>> part_run_lengths(Part((1, 0, 2, 0), np.ones((1, 2), bool), 2), (2, 4))
+    [2, 1, 1, 1, 3]
+    """
+    (x0, y0, x1, y1), mask, _ = part
+    height, width = size
+    columns = np.zeros((height, x1 + 1 - x0), bool)
+    columns[y0 : y1 + 1] = mask
+    counts = run_lengths(columns)
+    counts[0] += x0 * height
+    if after := (width - 1 - x1) * height:
+        counts += [0] * (1 - len(counts) % 2)  # the last run is one of zeros
+        counts[-1] += after
+    return counts
+
+
 def coco_annotation(one: WeakLabel, size: tuple[int, int]) -> dict[str, Any]:
     """One object, without its id and its image's.
 
     Args:
         size: ``(H, W)`` of the image.
 
-    >>> from camexp.cam.boxes import Part
     >>> part = Part((1, 0, 2, 1), np.ones((2, 2), bool), 4)
     >>> coco_annotation(WeakLabel(0, 0.5, part), (2, 4))["bbox"]
     [1, 0, 2, 2]
     """
-    (x0, y0, x1, y1), mask, area = one.part
-    whole = np.zeros(size, bool)
-    whole[y0 : y1 + 1, x0 : x1 + 1] = mask
+    x0, y0, x1, y1 = one.part.box
     return {
         "category_id": one.label + 1,
         "bbox": [x0, y0, x1 + 1 - x0, y1 + 1 - y0],
-        "area": area,
-        "segmentation": {"size": list(size), "counts": run_lengths(whole)},
+        "area": one.part.area,
+        "segmentation": {"size": list(size), "counts": part_run_lengths(one.part, size)},
         "iscrowd": 0,
         "score": round(one.score, 6),
     }
