@@ -250,7 +250,7 @@ def test_networks_whose_maps_have_no_shape(predict, tmp_path):
         save(tmp_path / "a.ckpt", lambda model, value=value: torch.nn.init.constant_(model.head.linear.weight, value))
         done = predict(ALL, "threshold.value=0.0", f"output={name}", "label=cat", "overlays=false")
         assert done.code == 0, done.err
-        assert (done.out + done.err).count(f"has no annotation of cat: its map is {why}") == 4
+        assert (done.out + done.err).count(f"has no annotation of cat: the map is {why}") == 4
         assert "0 objects in 4 images at 0, none in 4 of them" in done.out
         root = tmp_path / name / "annotations"
         content = json.loads((root / "coco" / "instances.json").read_text())

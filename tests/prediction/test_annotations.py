@@ -128,8 +128,9 @@ def test_improbable_classes_are_left_out():
     ],
 )
 def test_maps_without_a_shape_have_no_object(cam, why):
-    found, [(name, told)] = find_objects(explanation(maps=[cam]), 0.0, ObjectOptions())
-    assert not found and name == "cat" and why in told
+    found, without = find_objects(explanation(maps=[cam, cam]), 0.0, ObjectOptions())
+    [(told, classes)] = without.items()
+    assert not found and classes == ["cat", "dog"] and why in told
 
 
 def tree(folder: Path) -> dict[str, bytes]:

@@ -46,7 +46,7 @@ class AnnotatedImage:
 
 def find_objects(
     image: Explanation, threshold: float, options: ObjectOptions
-) -> tuple[list[WeakLabel], list[tuple[str, str]]]:
+) -> tuple[list[WeakLabel], dict[str, list[str]]]:
     """The objects of an image, at its own size.
 
     Args:
@@ -55,18 +55,18 @@ def find_objects(
         options: which classes and parts count.
 
     Returns:
-        The objects, and the classes whose map can have none, each with the reason.
+        The objects; and by reason, the names of the classes whose map can have none.
     """
     objects: list[WeakLabel] = []
-    without: list[tuple[str, str]] = []
+    without: dict[str, list[str]] = {}
     for number, label in enumerate(image.labels.tolist()):
         probability, raw = float(image.probabilities[label]), image.maps[number]
         if probability < options.min_probability:
             continue
         if not (np.isfinite(raw).all() and np.isfinite(probability)):
-            without.append((image.classes[label], "is not finite (try precision=32-true)"))
+            without.setdefault("is not finite (try precision=32-true)", []).append(image.classes[label])
         elif raw.min() == raw.max():  # asked of the map itself: upsampled, rounding makes it vary
-            without.append((image.classes[label], "is the same everywhere"))
+            without.setdefault("is the same everywhere", []).append(image.classes[label])
         else:
             mask = above(image.upsampled(number), threshold)
             parts = connected_parts(mask, max(1, options.min_area * mask.size))

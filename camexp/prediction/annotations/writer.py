@@ -68,8 +68,9 @@ class Annotations:
         if not self.formats:
             return
         objects, without = find_objects(image, self.threshold, self.options.objects)
-        for name, why in without:
-            log.warning(f"{image.path} has no annotation of {name}: its map {why}")
+        for why, classes in without.items():
+            more = f" and {len(classes) - 5} more" if len(classes) > 5 else ""
+            log.warning(f"{image.path} has no annotation of {', '.join(classes[:5])}{more}: the map {why}")
         annotated = AnnotatedImage(self.names[index], image.size, objects)
         self._order.put(index, (len(objects), [one.write(annotated) for one in self.formats]))
 
