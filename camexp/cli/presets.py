@@ -50,8 +50,8 @@ def _maps_of(name: str) -> list[str]:
     options = [f"cam.{key}={value}" for key, value in flat(content.get("cam", {})).items()]
     if not choices and not options:
         raise UserError(
-            f"experiment={name} recommends no maps, and nothing is trained here: leave it out, or take one that does, as "
-            "experiment=localise"
+            f"experiment={name} recommends no maps, and nothing is trained here: leave it out, or take one that does, "
+            "as experiment=localise"
         )
     return [*(f"cam={choice}" for choice in choices), *options]
 

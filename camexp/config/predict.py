@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, PositiveInt
+from pydantic import BeforeValidator, Field, PositiveInt, model_validator
+from typing_extensions import Self
 
 from camexp.config.groups import (
     CAMOptions,
@@ -22,6 +23,22 @@ from camexp.config.groups import (
     height_and_width,
 )
 from camexp.config.options import Options
+from camexp.errors import UserError
+
+AnnotationFormat = Literal["coco", "yolo", "voc", "masks"]
+
+
+def _require_formats(formats: Any) -> Any:
+    """One word as a list of it, unchanged otherwise.
+
+    Raises:
+        ValueError: not a list of known formats.
+    """
+    listed = [formats] if isinstance(formats, str) else formats
+    known = get_args(AnnotationFormat)
+    if not isinstance(listed, list) or any(one not in known for one in listed):
+        raise ValueError(f"is not known: expected {', '.join(known[:-1])} or {known[-1]}, or a list of these")
+    return list(dict.fromkeys(listed))
 
 
 class MatOptions(Options):
@@ -33,6 +50,17 @@ class MontageOptions(Options):
     images: int = Field(12, ge=0, le=100, description="a page of montage_0001.png; 0: none")
     pages: PositiveInt | None = Field(4, description="at most; null: all")
     tile: Tile = Field(220, description="pixels of a tile's longer side")
+
+
+class AnnotationThreshold(Options):
+    source: Any = Field(None, alias="from", description="a folder of an evaluation, whose best threshold is taken")
+    value: Share | None = Field(None, description="or the threshold itself, of the map normalised to [0, 1]")
+
+
+class ObjectOptions(Options):
+    parts: Literal["largest", "all"] = Field("largest", description="of a map's connected parts above the threshold")
+    min_area: Share = Field(0.01, description="smaller parts are dropped; a share of the image's area")
+    min_probability: Share = Field(0.0, description="less probable classes are not annotated")
 
 
 class PredictOptions(Options):
@@ -59,10 +87,16 @@ class PredictOptions(Options):
     report: bool = Field(True, description="report.html: every image with its maps, to look at in a browser")
     overlays: bool = Field(True, description="overlays/NAME__CLASS.png")
     npz: bool = Field(False, description="maps/NAME.npz, the same content for NumPy")
+    annotations: Annotated[list[AnnotationFormat], BeforeValidator(_require_formats)] = Field(
+        [], description="weak labels, annotations/FORMAT: coco, yolo, voc, masks, or a list of these"
+    )
     strict: bool = Field(False, description="true: exit code 1 if any image could not be read")
     debug: Debug = False
     mat: MatOptions = Field(MatOptions(), description="the maps for MATLAB")
     montage: MontageOptions = Field(MontageOptions(), description="photographs with their maps beside them")
+
+    threshold: AnnotationThreshold = Field(AnnotationThreshold(), description="of annotations")
+    objects: ObjectOptions = Field(ObjectOptions(), description="what is annotated")
 
     cam: CAMOptions = group()
 
@@ -70,3 +104,22 @@ class PredictOptions(Options):
     def input_size(self) -> tuple[int, int] | None:
         """``(H, W)`` that images are resized to; ``None``: not at all, or as the network was trained."""
         return None if self.resize is None or isinstance(self.resize, str) else height_and_width(self.resize)
+
+    @model_validator(mode="after")
+    def _has_one_threshold(self) -> Self:
+        source, value = self.threshold.source, self.threshold.value
+        way_out = "give threshold.from=DIR, the output folder of an evaluation, or threshold.value=0.3"
+        if self.annotations and source is None and value is None:
+            raise UserError(f"annotations={_listed(self.annotations)} needs a threshold: {way_out}")
+        if source is not None and value is not None:
+            raise UserError(f"threshold.from={source} and threshold.value={value} are two thresholds: give one of them")
+        if not self.annotations and (source is not None or value is not None):
+            given = f"threshold.value={value}" if source is None else f"threshold.from={source}"
+            raise UserError(
+                f"{given} is of annotations, and none are asked for: add annotations=coco, yolo, voc or masks"
+            )
+        return self
+
+
+def _listed(formats: list[AnnotationFormat]) -> str:
+    return formats[0] if len(formats) == 1 else f"[{','.join(formats)}]"

@@ -7,8 +7,8 @@ from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
+from camexp.cam import boxes
 from camexp.evaluation.basin_table import basin_table
 from camexp.evaluation.basins import find_basins
 from camexp.evaluation.component_tree import component_tree
@@ -137,10 +137,5 @@ def largest_box(cam: NDArray[np.floating], level: int, steps: int = 1000) -> NDA
     >>> largest_box(np.eye(3), level=1, steps=2)
     array([0, 0, 2, 2], dtype=int16)
     """
-    above = quantised(cam, steps) >= level * (_FINEST // steps)
-    parts, count = ndimage.label(above, structure=np.ones((3, 3)))
-    if not count:
-        return None
-    largest = int(np.bincount(parts.ravel())[1:].argmax())
-    rows, columns = ndimage.find_objects(parts)[largest]
-    return np.array([columns.start, rows.start, columns.stop - 1, rows.stop - 1], np.int16)
+    box = boxes.largest_box(quantised(cam, steps) >= level * (_FINEST // steps))
+    return None if box is None else np.array(box, np.int16)

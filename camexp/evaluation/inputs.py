@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
@@ -22,7 +21,8 @@ from camexp.methods import Method, build_method
 from camexp.models import CAMClassifier
 from camexp.models.checkpoint import read_config
 from camexp.prediction import load_model as load_frozen
-from camexp.run_files import EVALUATION, SPLITS
+from camexp.prediction.thresholds import read_thresholds
+from camexp.run_files import SPLITS
 
 log = logging.getLogger(__name__)
 
@@ -30,9 +30,13 @@ log = logging.getLogger(__name__)
 def read_options(config: DictConfig) -> EvaluateOptions:
     """The composed configuration, validated."""
     options = validated(config, EvaluateOptions)
-    build_methods(options)
-    read_thresholds(options)
+    read_thresholds(options.threshold.source, method_names(options))
     return options
+
+
+def method_names(options: EvaluateOptions) -> list[str]:
+    """What is compared, as the figures call it."""
+    return list(build_methods(options)) or ["heatmaps"]
 
 
 def build_methods(options: EvaluateOptions) -> dict[str, Method]:
@@ -41,28 +45,6 @@ def build_methods(options: EvaluateOptions) -> dict[str, Method]:
         return {}
     names = options.cams or [options.cam.method]
     return {name: build_method(options.cam.model_copy(update={"method": name})) for name in names}
-
-
-def read_thresholds(options: EvaluateOptions) -> dict[str, dict[str, float]]:
-    """The best thresholds of an earlier evaluation, by method.
-
-    Raises:
-        UserError: no evaluation there, or one without boxes.
-    """
-    source = options.threshold.source
-    if source is None:
-        return {}
-    path = Path(str(source)).expanduser() / EVALUATION
-    try:
-        methods = json.loads(path.read_text(encoding="utf-8"))["methods"]
-        return {
-            name: {"MaxBoxAcc": float(one["best_threshold"]), "MaxBoxAccV2": float(one["best_threshold_v2"])}
-            for name, one in methods.items()
-        }
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"threshold.from={source} holds no evaluation with boxes ({error}): give the output folder of one"
-        ) from error
 
 
 def load_model(options: EvaluateOptions) -> tuple[CAMClassifier | None, dict[str, Any]]:

@@ -19,11 +19,10 @@ from camexp.bounded_executor import BoundedExecutor
 from camexp.config import EvaluateOptions
 from camexp.data import ImageSet
 from camexp.devices import default_workers
-from camexp.errors import UserError
 from camexp.evaluation.faithfulness import confidence_change, insertion_deletion
 from camexp.evaluation.ground_truth import GroundTruth
 from camexp.evaluation.heatmaps import read_heatmap
-from camexp.evaluation.inputs import build_methods, read_thresholds, trained_on
+from camexp.evaluation.inputs import build_methods, method_names, trained_on
 from camexp.evaluation.pages import EvaluationReport, figures_page, open_report, page_curves
 from camexp.evaluation.scores import ScoredImage, Scores, paper_iou, upsample_and_normalise
 from camexp.evaluation.spooled_maps import Maps
@@ -31,6 +30,7 @@ from camexp.features import open_cache
 from camexp.features.batches import Batch, LabelledImages, collate
 from camexp.methods import ForwardPass, Method, build_normalisation, forward_pass, is_cam, of_pass, require_layers
 from camexp.models import CAMClassifier, CAMResult
+from camexp.prediction.thresholds import read_thresholds
 from camexp.reporting.progress import Progress
 
 log = logging.getLogger(__name__)
@@ -60,15 +60,14 @@ class Outcome:
 def evaluate(model: CAMClassifier | None, images: ImageSet, truth: GroundTruth, options: EvaluateOptions) -> Outcome:
     """Run every method over the images and score its maps; the scoring runs in a thread beside the network."""
     methods = build_methods(options)
-    names = list(methods) or ["heatmaps"]
+    names = method_names(options)
+    thresholds = read_thresholds(options.threshold.source, names)
     normalisation, by_contours = build_normalisation(options.cam), options.components_by == "contours"
     scores = {name: Scores(images.classes, by_contours, normalisation) for name in names}
     if model is not None:
         for method in methods.values():
             require_layers(method, model)
-    outcome = Outcome(images, scores, Path(options.output), read_thresholds(options), trained_on(options, images))
-    if outcome.thresholds and (missing := [name for name in names if name not in outcome.thresholds]):
-        raise UserError(f"threshold.from={options.threshold.source} has no figures of {missing[0]}")
+    outcome = Outcome(images, scores, Path(options.output), thresholds, trained_on(options, images))
     if outcome.trained_on:
         log.warning(f"the network was trained on {outcome.trained_on} of these {len(images)} images")
     chosen = np.random.default_rng(0).permutation(len(images))[: options.faithfulness.images]

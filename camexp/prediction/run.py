@@ -23,6 +23,7 @@ from camexp.labels import labels_as_text, resolve_label
 from camexp.launching.signals import Interrupts, signal_name
 from camexp.methods import Method, build_method, build_normalisation, is_cam, require_layers
 from camexp.models import CAMClassifier, Preprocessing, load
+from camexp.prediction.annotations import Annotations, find_threshold, require_new
 from camexp.prediction.batches import DecodedImage, Unreadable, batches
 from camexp.prediction.inputs import distinct, file_name, unique_names
 from camexp.prediction.montages import Montages
@@ -46,6 +47,7 @@ class Outcome:
     explained: int = 0
     skipped: list[tuple[Path, str]] = field(default_factory=list)
     montages: int = 0
+    annotated: str = ""  # what came of annotations, in a line
 
 
 def read_options(config: DictConfig) -> PredictOptions:
@@ -53,6 +55,9 @@ def read_options(config: DictConfig) -> PredictOptions:
     options = validated(config, PredictOptions)
     colour_map(options.colormap)
     build_method(options.cam)
+    if options.annotations:
+        find_threshold(options)
+        require_new(options)
     return options
 
 
@@ -93,12 +98,15 @@ def predict(model: CAMClassifier, paths: Sequence[Path], options: PredictOptions
     """
     require_layers(build_method(options.cam), model)
     outcome = Outcome(Path(options.output))
+    annotations = Annotations(outcome.folder, paths, model.classes, options)
     interrupts = Interrupts("stopping after this batch (Ctrl-C again: at once)")
     (outcome.folder / SKIPPED).unlink(missing_ok=True)  # of an earlier run into the same folder
     table = OrderedCSV(outcome.folder / PREDICTIONS, HEADER)
     try:
-        with interrupts, table, open_report(outcome.folder, len(paths), model, options) as page:
-            _explain_all(model, paths, options, outcome, table, page, interrupts)
+        page_file = open_report(outcome.folder, len(paths), model, options)
+        with interrupts, table, annotations, page_file as page:
+            _explain_all(model, paths, options, outcome, table, annotations, page, interrupts)
+        outcome.annotated = annotations.summary() if options.annotations else ""
     except BaseException:
         log.warning(_progress(outcome, table, len(paths)))
         raise
@@ -110,7 +118,7 @@ def predict(model: CAMClassifier, paths: Sequence[Path], options: PredictOptions
 
 def _explain_all(
     model: CAMClassifier, paths: Sequence[Path], options: PredictOptions, outcome: Outcome, table: OrderedCSV,
-    page: ImageReport | None, interrupts: Interrupts,
+    annotations: Annotations, page: ImageReport | None, interrupts: Interrupts,
 ) -> None:  # fmt: skip
     label, method = read_label(options.label, model.classes), build_method(options.cam)
     normalisation = build_normalisation(options.cam)
@@ -124,6 +132,7 @@ def _explain_all(
         pages.add(index, image)
         if page is not None:
             _add_to_page(page, index, image, rows, len(paths), normalisation)
+        annotations.add(index, image)
         table.add(index, rows)
 
     with (
@@ -136,6 +145,7 @@ def _explain_all(
                 pages.add(batch.index, None)
                 if page is not None:
                     page.skip(batch.index)
+                annotations.skip(batch.index)
                 table.skip(batch.index)
                 progress.advance(1)
             else:
@@ -219,5 +229,7 @@ def report(outcome: Outcome, options: PredictOptions) -> None:
         shown = min(outcome.montages * montage.images, outcome.explained + skipped)
         more = f"   (the first {shown} images; montage.pages=null: all)" if shown < outcome.explained + skipped else ""
         log.info(f"  {'         ' if options.report else 'look at  '}    {outcome.folder / 'montage_0001.png'}{more}")
+    if outcome.annotated:
+        log.info(f"  annotations  {outcome.annotated}")
     if strict and skipped:
         raise UserError(f"strict=true: {told}, see {outcome.folder / SKIPPED}")

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from camexp.cam import box_from_map
+from camexp.cam.boxes import connected_parts, largest_box
 
 
 def flood_fill_box(cam, threshold):
@@ -59,3 +60,32 @@ def test_arguments_are_checked():
         box_from_map(np.zeros((1, 2, 3)))
     with pytest.raises(ValueError, match="threshold"):
         box_from_map(np.ones((2, 2)), 1.0)
+
+
+def test_parts_their_masks_and_areas_are_a_flood_fills():
+    rng = np.random.default_rng(0)
+    for density in (0.05, 0.3, 0.5, 0.9, 0.0, 1.0):
+        above = rng.random((14, 19)) < density
+        left = {tuple(place) for place in np.argwhere(above)}
+        expected = []
+        while left:
+            part, border = set(), [left.pop()]
+            while border:
+                y, x = border.pop()
+                part.add((int(y), int(x)))
+                near = {(y + dy, x + dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)} & left
+                left -= near
+                border += near
+            expected.append(part)
+        expected.sort(key=lambda part: (-len(part), min(part)))  # the uppermost pixel, of a row the leftmost
+        for min_area in (1, 3):
+            found = connected_parts(above, min_area)
+            pixels = [
+                {(int(y) + box[1], int(x) + box[0]) for y, x in np.argwhere(mask)} for box, mask, _ in found
+            ]  # fmt: skip
+            assert pixels == [part for part in expected if len(part) >= min_area]
+            assert [part.area for part in found] == [len(part) for part in pixels]
+            for (x0, y0, x1, y1), mask, _ in found:
+                assert mask.shape == (y1 + 1 - y0, x1 + 1 - x0)
+                assert mask[0].any() and mask[-1].any() and mask[:, 0].any() and mask[:, -1].any()
+        assert largest_box(above) == (connected_parts(above)[0].box if above.any() else None)
