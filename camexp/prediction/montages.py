@@ -15,7 +15,7 @@ from camexp.cam.maps import upsample
 from camexp.cam.normalisation import MIN_MAX, Normalisation
 from camexp.config import PredictOptions
 from camexp.files import save_png
-from camexp.methods import build_normalisation
+from camexp.methods import build_normalisation, describe_maps
 from camexp.prediction.results import Explanation
 from camexp.reporting.figures import add_caption, grid, resize_longer_side
 
@@ -54,7 +54,7 @@ class Montages:
                 return
             del self._open[page]
         if tiles := [tiles for _, tiles in sorted(rows.items()) if tiles is not None]:
-            write_montage(self.folder / f"montage_{page + 1:04d}.png", tiles)
+            write_montage(self.folder / f"montage_{page + 1:04d}.png", tiles, describe_maps(self.options.cam))
             with self._lock:
                 self.written += 1
 
@@ -72,8 +72,8 @@ def montage_row(
     return row
 
 
-def write_montage(path: Path, rows: Sequence[Sequence[Image.Image]]) -> None:
+def write_montage(path: Path, rows: Sequence[Sequence[Image.Image]], made: str = "") -> None:
     """One page: an image a row; short rows stand in several columns."""
     columns = max(1, 8 // max(len(row) for row in rows))
     lines = [[tile for row in rows[start : start + columns] for tile in row] for start in range(0, len(rows), columns)]
-    save_png(path, grid(lines))
+    save_png(path, grid(lines), made)

@@ -112,7 +112,7 @@ def _write_overlay(image: Explanation, cam: NDArray[np.float32], path: Path, opt
     if options.colorbar:
         low, high = (float(limit) for limit in normalisation.limits(torch.from_numpy(cam)))
         heat = add_colour_bar(heat, low, high, options.colormap)
-    save_png(path, heat)
+    save_png(path, heat, describe_maps(options.cam))
 
 
 def _arrays(image: Explanation, upsampled: NDArray[np.float32] | None, made: str) -> dict[str, Any]:

@@ -133,9 +133,8 @@ def meta(
         colormap, opacity, threshold: what the viewer begins with.
         normalisation: of each map by itself; with another one than by minimum and maximum, maps are shown so at first.
     """
-    note = f"{what}; the mean of a map is its class's logit." if identity else f"{what}."
     return {
-        "classes": list(classes), "identity": identity, "note": note, "colormap": colormap, "opacity": opacity,
+        "classes": list(classes), "identity": identity, "note": f"{what}.", "colormap": colormap, "opacity": opacity,
         "threshold": threshold, **({} if normalisation == MIN_MAX else {"scale": "map"}),
     }  # fmt: skip
 

@@ -65,13 +65,14 @@
         fade: check("cold places clear", this.state.fade, set("fade")),
       };
       const controls = el("div", { class: "controls" }, ...Object.values(this.fields));
+      this.tie = el("span", {});
       const actions = el("div", { class: "row actions" },
         el("button", { type: "button", onclick: () => this.copy() }, "Copy as PNG"),
         el("button", { type: "button", onclick: () => this.link() }, "Copy link"));
       this.node = el("section", { class: "viewer", "aria-label": "Viewer" },
         el("div", {}, this.pictures, this.places),
         el("div", { class: "panel" }, this.verdict, this.bars, el("div", { class: "controls" }, this.search, this.second), this.names,
-          controls, actions, el("p", { class: "muted small" }, this.meta.note ?? ""),
+          controls, actions, el("p", { class: "muted small" }, this.meta.note ?? "", " ", this.tie),
           el("p", { class: "muted small" }, `Keys: ↑ ↓ class, ← → ${this.across}, v view, s scale, b outlines; on the picture, Shift and arrows move the cross.`)),
         this.live);
       this.node.addEventListener("keydown", event => this.key(event));
@@ -139,6 +140,7 @@
 
     draw() {
       if (!this.item || !this.photo && this.item.photo) return;
+      this.tie.textContent = `The mean of a map is ${this.meta.identity ? "" : "not "}its class's logit.`;
       const { view, threshold, shapes, opacity } = this.state, { chances } = this.ready, name = label => this.meta.classes[label];
       const size = this.item.size, truth = this.item.boxes ?? [], { mask, ignored } = this.ready, [first, second] = this.stages;
       const outlines = { level: shapes === "none" ? null : threshold, kind: shapes, truth, mask }, bare = { level: null, kind: "none", truth, mask };
