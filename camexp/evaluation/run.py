@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -26,9 +26,18 @@ from camexp.evaluation.inputs import build_methods, method_names, trained_on
 from camexp.evaluation.pages import EvaluationReport, figures_page, open_report, page_curves
 from camexp.evaluation.scores import ScoredImage, Scores, paper_iou, upsample_and_normalise
 from camexp.evaluation.spooled_maps import Maps
-from camexp.features import open_cache
+from camexp.features import FeatureCache, open_cache
 from camexp.features.batches import Batch, LabelledImages, collate
-from camexp.methods import ForwardPass, Method, build_normalisation, forward_pass, is_cam, of_pass, require_layers
+from camexp.methods import (
+    ForwardPass,
+    Method,
+    build_normalisation,
+    forward_pass,
+    is_cam,
+    observer,
+    of_pass,
+    require_layers,
+)
 from camexp.models import CAMClassifier, CAMResult
 from camexp.prediction.thresholds import read_thresholds
 from camexp.reporting.progress import Progress
@@ -108,17 +117,18 @@ def _run(
         num_workers=min(default_workers() if workers is None else workers, len(images) // 8),
         collate_fn=collate,
     )
-    batch: Batch
+    if observers := [observe for method in methods.values() if (observe := observer(method))]:
+        with Progress("looking at all images", total=len(images), unit="images") as looking:
+            for batch in loader:
+                seen = _pass(model, batch, cache, ())
+                for observe in observers:
+                    observe(model, seen, batch.labels[:, None] if options.label == "true" else options.label)
+                looking.advance(len(batch.labels))
     for batch in loader:
         indices, labels = batch.indices.tolist(), batch.labels.to(model.device)
         wanted = labels[:, None] if options.label == "true" else options.label
         start = time.perf_counter()
-        if cache is None:
-            seen = forward_pass(model, batch.images, layers)
-        else:
-            with torch.no_grad():
-                features = cache.trunk_features(move_data_to_device(batch, model.device), model)
-                seen = ForwardPass(model.head_activations(features))
+        seen = _pass(model, batch, cache, layers)
         plain_result = model.explain_activations(seen.activations, wanted)
         plain_result.logits.cpu()
         plain_seconds = time.perf_counter() - start
@@ -155,6 +165,15 @@ def _run(
                     options.faithfulness.steps,
                 )
         progress.advance(len(indices))
+
+
+def _pass(model: CAMClassifier, batch: Batch, cache: FeatureCache | None, layers: Sequence[str]) -> ForwardPass:
+    """Of the images, or of their stored features."""
+    if cache is None:
+        return forward_pass(model, batch.images, layers)
+    with torch.no_grad():
+        features = cache.trunk_features(move_data_to_device(batch, model.device), model)
+        return ForwardPass(features, model.head_activations(features))
 
 
 def _spread(some: CAMResult, sub: list[int], whole: CAMResult) -> CAMResult:

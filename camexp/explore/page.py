@@ -66,5 +66,5 @@ def page_html(networks: Sequence[Network], gallery: Gallery, begin: Settings, op
 def methods(begin: Settings) -> list[str]:
     """Those that can be chosen here: without torch-cam, the ones that need none."""
     there = find_spec("torchcam")
-    names = [name for name in METHODS if there or name not in TORCHCAM]
+    names = [name for name in METHODS if name != "ddt" and (there or name not in TORCHCAM)]  # ddt sees all images first
     return names if begin.method in names else [begin.method, *names]

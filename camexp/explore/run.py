@@ -25,7 +25,7 @@ from camexp.explore.listening import Listening
 from camexp.explore.networks import Follower, Network, loader
 from camexp.extras import lacking, requirements
 from camexp.launching.signals import Interrupts, signal_name
-from camexp.methods import build_method
+from camexp.methods import build_method, refuse_observer
 
 if TYPE_CHECKING:
     from camexp.explore.gallery import Gallery  # it needs what the extra brings
@@ -43,7 +43,7 @@ def read_options(config: DictConfig) -> ExploreOptions:
     require_packages()
     colour_map(options.colormap)
     import_modules("camexp.methods")  # the page lists them all
-    build_method(options.cam)
+    refuse_observer(build_method(options.cam))
     return options
 
 

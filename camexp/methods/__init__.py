@@ -1,7 +1,7 @@
 """Ways to a map: CAM itself, PC1, torch-cam's methods, and averages over views of an image. One file a family."""
 
 from camexp.methods.averaged import Averaged
-from camexp.methods.build import build_method, build_normalisation, require_layers
+from camexp.methods.build import build_method, build_normalisation, observer, refuse_observer, require_layers
 from camexp.methods.described import describe_maps
 from camexp.methods.principal_component import first_principal_components, pc1
 from camexp.methods.refined import cam_of_positive_weights, with_affinity, with_clamped_map
@@ -11,5 +11,5 @@ from camexp.methods.torchcam import TORCHCAM, TorchCAM
 __all__ = [
     "METHODS", "TORCHCAM", "Averaged", "ForwardPass", "Method", "OfPass", "TorchCAM", "build_method",
     "build_normalisation", "cam_of_positive_weights", "describe_maps", "first_principal_components", "forward_pass",
-    "is_cam", "of_pass", "pc1", "require_layers", "with_affinity", "with_clamped_map",
+    "is_cam", "observer", "of_pass", "pc1", "refuse_observer", "require_layers", "with_affinity", "with_clamped_map",
 ]  # fmt: skip

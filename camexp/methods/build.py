@@ -8,7 +8,7 @@ from camexp.discovery import import_modules
 from camexp.errors import UserError, nearest
 from camexp.methods.averaged import Averaged
 from camexp.methods.refined import with_affinity, with_clamped_map, with_clamped_weights
-from camexp.methods.registry import METHODS, Method, of_pass
+from camexp.methods.registry import METHODS, Method, Observe, of_pass
 from camexp.models.classifier import CAMClassifier
 
 
@@ -41,6 +41,25 @@ def build_method(options: CAMOptions) -> Method:
 def build_normalisation(options: CAMOptions) -> Normalisation:
     """What of a map becomes 0 and 1, as the ``cam`` group says."""
     return Normalisation(options.normalise, options.percentile)
+
+
+def observer(method: Method) -> Observe | None:
+    """What of a method has to see all images before the first map, if any does."""
+    inner = of_pass(method.method if isinstance(method, Averaged) else method)
+    return None if inner is None else inner.observe
+
+
+def refuse_observer(method: Method) -> None:
+    """Where maps are made image by image.
+
+    Raises:
+        UserError: a method that has to see all of them first.
+    """
+    if observer(method):
+        raise UserError(
+            "cam.method=ddt has to see all images of a class before the first map, as predict and evaluate do: take "
+            "cam=pc1 here, the same of each image by itself"
+        )
 
 
 def require_layers(method: Method, model: CAMClassifier) -> None:

@@ -16,6 +16,7 @@ from camexp.models.classifier import CAMClassifier, CAMResult, LabelsLike
 from camexp.models.layers import find_layer, finer_layer
 from camexp.models.trunks import Trunk
 
+_NOTHING = ForwardPass(torch.empty(0), torch.empty(0))
 _FINER: WeakKeyDictionary[Trunk, str] = WeakKeyDictionary()
 
 
@@ -93,10 +94,11 @@ def _changed(method: Method, change: Change, layers: Layers = lambda model: ()) 
         return OfPass(
             lambda model, seen, labels: change(model, seen, inner.of(model, seen, labels)),
             lambda model: tuple(dict.fromkeys((*inner.layers(model), *layers(model)))),
+            inner.observe,
         )
 
     def call(model: CAMClassifier, images: torch.Tensor, labels: LabelsLike = "predicted") -> CAMResult:
         result, names = method(model, images, labels), layers(model)
-        return change(model, forward_pass(model, images, names) if names else ForwardPass(result.logits), result)
+        return change(model, forward_pass(model, images, names) if names else _NOTHING, result)
 
     return call

@@ -24,17 +24,23 @@ class ForwardPass:
     """What a forward pass computed of B images on the way to their logits.
 
     Attributes:
-        activations: ``(B, D, h, w)``, the head's, which the maps of CAM weigh.
-        layers: outputs of layers of the trunk by their names, ``(B, D', h', w')`` each.
+        features: ``(B, D, h, w)``, the trunk's output.
+        activations: ``(B, D', h, w)``, the head's, which the maps of CAM weigh.
+        layers: outputs of layers of the trunk by their names, ``(B, D, h, w)`` each with its own D, h and w.
     """
 
+    features: Tensor
     activations: Tensor
     layers: Mapping[str, Tensor] = field(default_factory=dict)
 
     def take(self, rows: Sequence[int]) -> ForwardPass:
         """Of some of the images."""
         chosen = list(rows)
-        return ForwardPass(self.activations[chosen], {name: one[chosen] for name, one in self.layers.items()})
+        layers = {name: one[chosen] for name, one in self.layers.items()}
+        return ForwardPass(self.features[chosen], self.activations[chosen], layers)
+
+
+Observe = Callable[[CAMClassifier, ForwardPass, LabelsLike], None]
 
 
 @torch.no_grad()
@@ -42,7 +48,7 @@ def forward_pass(model: CAMClassifier, images: Tensor, layers: Sequence[str] = (
     """One pass over images ``(B, 3, H, W)``, keeping what these layers gave, see
     :meth:`camexp.models.CAMClassifier.trunk_outputs`."""
     features, *others = model.trunk_outputs(images, layers)
-    return ForwardPass(model.head_activations(features), dict(zip(layers, others, strict=True)))
+    return ForwardPass(features, model.head_activations(features), dict(zip(layers, others, strict=True)))
 
 
 @dataclass(frozen=True)
@@ -53,10 +59,12 @@ class OfPass:
     Attributes:
         of: logits and maps from what the pass computed.
         layers: for a network, the names of the layers whose outputs ``of`` looks for.
+        observe: what has to see all images, and whose maps will be asked for, before the first map is made.
     """
 
     of: Callable[[CAMClassifier, ForwardPass, LabelsLike], CAMResult]
     layers: Callable[[CAMClassifier], tuple[str, ...]] = lambda model: ()
+    observe: Observe | None = None
 
     def __call__(self, model: CAMClassifier, images: Tensor, labels: LabelsLike = "predicted") -> CAMResult:
         """As :meth:`CAMClassifier.explain`."""

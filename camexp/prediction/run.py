@@ -21,7 +21,7 @@ from camexp.devices import default_workers, select_device
 from camexp.errors import Interrupted, UserError
 from camexp.labels import labels_as_text, resolve_label
 from camexp.launching.signals import Interrupts, signal_name
-from camexp.methods import Method, build_method, build_normalisation, is_cam, require_layers
+from camexp.methods import Method, build_method, build_normalisation, forward_pass, is_cam, observer, require_layers
 from camexp.models import CAMClassifier, Preprocessing, load
 from camexp.prediction.annotations import Annotations, find_threshold, require_new
 from camexp.prediction.batches import DecodedImage, Unreadable, batches
@@ -135,6 +135,12 @@ def _explain_all(
         annotations.add(index, image)
         table.add(index, rows)
 
+    if observe := observer(method):
+        with Progress("looking at all images", total=len(paths), unit="images") as looking:
+            for batch in batches(paths, model.preprocessing, options.batch_size, workers):
+                if not isinstance(batch, Unreadable) and not interrupts.signum:
+                    observe(model, forward_pass(model, torch.stack([picture.tensor for picture in batch])), label)
+                looking.advance(1 if isinstance(batch, Unreadable) else len(batch))
     with (
         Progress("predicting", total=len(paths), unit="images") as progress,
         BoundedExecutor(write, max_waiting=2 * options.batch_size) as writing,

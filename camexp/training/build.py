@@ -23,7 +23,7 @@ from camexp.features import open_cache
 from camexp.files import display_path
 from camexp.labels import labels_as_text
 from camexp.launching.optuna_study import current_trial
-from camexp.methods import build_method, build_normalisation, require_layers
+from camexp.methods import build_method, build_normalisation, refuse_observer, require_layers
 from camexp.models import CAMClassifier
 from camexp.run_files import CAM_MAPS, CAM_STEPS, CAMS, CHECKPOINTS, METRICS
 from camexp.training.checkpoints import Checkpoints
@@ -170,6 +170,7 @@ def build_inspector(
 ) -> CAMInspector:
     """The snapshot callback; by default on the first validation image with its own label."""
     require_layers(method := build_method(cam), classifier)
+    refuse_observer(method)
     images = datamodule.images
     if inspect.image is None:
         paths = [images.paths[datamodule.split.val[0]]]

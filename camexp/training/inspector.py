@@ -161,7 +161,8 @@ class CAMInspector(pl.Callback):
     def _look(self, classifier: CAMClassifier, index: int) -> tuple[list[Panel], Record]:
         """The wanted maps of one picture, and what the page holds of it."""
         picture = self.pictures[index]
-        activations = classifier.head_activations(self._features(classifier, index))
+        features = self._features(classifier, index)
+        activations = classifier.head_activations(features)
         result = classifier.explain_activations(activations)
         logits, probabilities = result.logits[0].cpu(), result.probabilities[0].cpu()
         predicted = int(probabilities.argmax())
@@ -172,7 +173,7 @@ class CAMInspector(pl.Callback):
             if self.names is not None:
                 kept = wanted_maps(len(logits), maps.shape[-2], maps.shape[-1], labels, logits.numpy())
         elif (inner := of_pass(self.method)) and not inner.layers(classifier):
-            maps = inner.of(classifier, ForwardPass(activations), labels).maps[0]
+            maps = inner.of(classifier, ForwardPass(features, activations), labels).maps[0]
         else:
             maps = self.method(classifier, classifier.preprocess(picture)[None], labels).maps[0]
         more = maps if kept is labels else classifier.explain_activations(activations, kept).maps[0]

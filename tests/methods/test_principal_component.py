@@ -9,7 +9,7 @@ import torch
 from camexp.cam.maps import upsample
 from camexp.config import CAMOptions
 from camexp.errors import UserError
-from camexp.methods import Averaged, ForwardPass, build_method, first_principal_components, of_pass, pc1
+from camexp.methods import Averaged, build_method, first_principal_components, forward_pass, of_pass, pc1
 from camexp.models import CAMClassifier, Preprocessing
 
 SHAPES = [(16, 5, 7), (16, 3, 3), (8, 4, 4), (16, 4, 4), (3, 1, 9), (12, 1, 1)]
@@ -159,8 +159,8 @@ def test_activations_do_instead_of_images(model, name):
     method = build_method(CAMOptions(method=name))
     inner = of_pass(method)
     assert inner is not None
-    expected, activations = method(model, images, labels), model.head_activations(model.trunk_features(images))
-    found = inner.of(model, ForwardPass(activations).take([2, 0]), [[1], [0]])
+    expected, seen = method(model, images, labels), forward_pass(model, images)
+    found = inner.of(model, seen.take([2, 0]), [[1], [0]])
     assert torch.allclose(found.maps, expected.maps[[2, 0]], atol=1e-5) and torch.equal(found.labels, expected.labels[[2, 0]])
     assert of_pass(build_method(CAMOptions(method=name, flip=True))) is None
     assert of_pass(build_method(CAMOptions(method="gradcam"))) is None
