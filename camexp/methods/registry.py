@@ -46,7 +46,7 @@ Observe = Callable[[CAMClassifier, ForwardPass, LabelsLike], None]
 @torch.no_grad()
 def forward_pass(model: CAMClassifier, images: Tensor, layers: Sequence[str] = ()) -> ForwardPass:
     """One pass over images ``(B, 3, H, W)``, keeping what these layers gave, see
-    :meth:`camexp.models.CAMClassifier.trunk_outputs`."""
+    :meth:`camexp.CAMClassifier.trunk_outputs`."""
     features, *others = model.trunk_outputs(images, layers)
     return ForwardPass(features, model.head_activations(features), dict(zip(layers, others, strict=True)))
 

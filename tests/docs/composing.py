@@ -11,6 +11,7 @@ from hydra.core.override_parser.types import IntervalSweep, Override
 
 from camexp.cli.arguments import quote_paths
 from camexp.cli.own_configs import register_sources
+from camexp.cli.presets import preset_arguments
 from camexp.config import EvaluateOptions, ExploreOptions, Options, PredictOptions, TrainOptions
 from camexp.config.validation import validated
 from tests.docs.blocks import Command
@@ -33,7 +34,7 @@ def require_composable(command: Command) -> None:
     assert set(flags) <= {"-m", "--help", "--cfg", "--config-name"}, flags
     if set(flags) - {"-m"}:
         return
-    overrides = quote_paths([one for one in given if one not in flags])
+    overrides = quote_paths(preset_arguments(command.name, [one for one in given if one not in flags]))
     if command.name == "evaluate":  # cam=a,b are several methods
         overrides = [one.partition(",")[0] if one.startswith("cam=") else one for one in overrides]
     for job in jobs(overrides) if "-m" in flags else [overrides]:
