@@ -1,9 +1,10 @@
-"""Boxes of objects of all sizes: CAM beside the maps that follow the whole object, on photographs as they are, shrunk onto
-their own blur, and cut out closely.
+"""Boxes of objects of all sizes: CAM beside the maps that follow the whole object, on photographs as they are, shrunk
+onto their own blur, and cut out closely.
 
-``python benchmarks/whole_object.py --ckpt RUN/checkpoints/best.ckpt --data FOLDER --boxes boxes.csv [--half 0|1]``. Photographs
-whose objects fill the picture hide what a map misses: of each two more are made, whose boxes follow from its own. The
-thresholds are one for all sizes. ``--half`` takes every second photograph: what is chosen on one is reported on the other.
+``python benchmarks/whole_object.py --ckpt RUN/checkpoints/best.ckpt --data FOLDER --boxes boxes.csv [--half 0|1]``.
+Photographs whose objects fill the picture hide what a map misses: of each two more are made, whose boxes follow from
+its own. The thresholds are one for all sizes. ``--half`` takes every second photograph: what is chosen on one is
+reported on the other.
 """
 
 from __future__ import annotations
@@ -14,12 +15,18 @@ import json
 import random
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
+import torch
 from PIL import Image, ImageFilter
+from timing import time_in_turn
 
+from camexp import load
 from camexp.commands import main as camexp
+from camexp.config import CAMOptions
 from camexp.data import read_image
+from camexp.methods import build_method
 
 Box = tuple[float, float, float, float]
 RUNS = {
@@ -39,7 +46,8 @@ def shrunk(photo: Image.Image, box: Box, rng: random.Random) -> tuple[Image.Imag
     fade = Image.new("L", (w, h), 0)
     fade.paste(255, (edge, edge, w - edge, h - edge))
     canvas = photo.filter(ImageFilter.GaussianBlur(max(width, height) / 8))
-    canvas.paste(photo.resize((w, h), Image.Resampling.BICUBIC), (left, top), fade.filter(ImageFilter.GaussianBlur(edge / 2)))
+    small = photo.resize((w, h), Image.Resampling.BICUBIC)
+    canvas.paste(small, (left, top), fade.filter(ImageFilter.GaussianBlur(edge / 2)))
     x, y = w / width, h / height
     return canvas, (left + box[0] * x, top + box[1] * y, left + box[2] * x, top + box[3] * y)
 
@@ -71,6 +79,22 @@ def views(data: Path, boxes: Path, half: int | None) -> Iterator[tuple[str, Imag
             yield from ((f"{path.with_suffix('')}_{kind}.png", *one) for kind, one in made.items())
 
 
+def passes(ckpt: str, repeats: int = 5) -> None:
+    """What each map costs beside CAM's one forward pass: 16 images of 224×224, in turn."""
+    model = load(ckpt, "cpu")
+    images = torch.randn(16, 3, 224, 224)
+    methods = {
+        "cam": {}, "pc1": {"method": "pc1"}, "cam, affinity": {"affinity": "auto"},
+        "pc1, affinity": {"method": "pc1", "affinity": "auto"},
+    }  # fmt: skip
+    built = {name: build_method(CAMOptions(**one)) for name, one in methods.items()}
+    seconds = time_in_turn(
+        {name: partial(method, model, images, "predicted") for name, method in built.items()}, repeats, "cpu"
+    )
+    for name, one in seconds.items():
+        print(f"{name:15} {1000 * one / 16:6.1f} ms an image, {one / seconds['cam']:.2f} of cam's")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ckpt", required=True)
@@ -78,6 +102,7 @@ def main() -> None:
     parser.add_argument("--boxes", type=Path, required=True, help="image,x0,y0,x1,y1: one box an image")
     parser.add_argument("--half", type=int, choices=(0, 1))
     asked = parser.parse_args()
+    passes(asked.ckpt)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         truth = {kind: folder / f"{kind}.csv" for kind in ("plain", "all sizes")}
@@ -94,9 +119,9 @@ def main() -> None:
             for kind, path in truth.items():
                 out = folder / f"{title} {kind}"
                 camexp([
-                    "evaluate", f"ckpt={asked.ckpt}", "dataset=imagefolder", f"dataset.root={folder / 'images'}", "part=all",
-                    f"boxes={path}", f"output={out}", f"features.cache={folder / 'features'}", "report=false",
-                    "sheet.images=0", *options,
+                    "evaluate", f"ckpt={asked.ckpt}", "dataset=imagefolder", f"dataset.root={folder / 'images'}",
+                    "part=all", f"boxes={path}", f"output={out}", f"features.cache={folder / 'features'}",
+                    "report=false", "sheet.images=0", *options,
                 ])  # fmt: skip
                 for method, one in json.loads((out / "metrics.json").read_text())["methods"].items():
                     table.append((method, title, kind, one))

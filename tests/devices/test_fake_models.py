@@ -12,12 +12,14 @@ from torch import nn
 from torchmetrics import Metric
 
 import camexp
+from camexp.cam import Normalisation
+from camexp.config import CAMOptions
 from camexp.evaluation.faithfulness import Faithfulness, confidence_change, insertion_deletion
 from camexp.evaluation.max_box_acc import MaxBoxAcc
 from camexp.evaluation.pixel_precision import PixelPrecision
 from camexp.evaluation.pointing_game import PointingGame
 from camexp.features.batches import IGNORE_INDEX, Sample, collate
-from camexp.methods import TORCHCAM, Averaged, TorchCAM, pc1
+from camexp.methods import TORCHCAM, Averaged, TorchCAM, build_method, forward_pass, observer, pc1
 from camexp.models import CAMClassifier, Preprocessing
 from camexp.models.checkpoint import METADATA, STATE_PREFIX, checkpoint_metadata
 from camexp.models.convolution import convolve
@@ -100,6 +102,26 @@ def test_methods_of_torchcam(networks, name, layer):
     on_cpu, on_gpu = networks
     images, method = torch.randn(2, 3, 64, 64), TorchCAM(name, layer)
     require_same(method(on_gpu, images, "top2"), method(on_cpu, images, "top2"), 1e-4)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"affinity": "auto"}, {"method": "pc1", "affinity": "conv4_2"}, {"method": "ddt", "affinity": "auto"},
+     {"negatives": "clamp_weights"}, {"negatives": "clamp_map", "flip": True}, {"method": "gradcam", "affinity": "auto"}],
+)  # fmt: skip
+@pytest.mark.parametrize("labels", ["top2", [[1], [2]]])
+def test_maps_that_are_refined(networks, changed, labels):
+    images, results = torch.randn(2, 3, 64, 96), []
+    for network in networks:
+        method = build_method(CAMOptions(**changed))
+        if observe := observer(method):
+            observe(network, forward_pass(network, images), labels)
+        results.append(method(network, images, labels))
+    on_cpu, on_gpu = results
+    require_same(on_gpu, on_cpu, 1e-4)
+    for how in ("minmax", "max", "percentile", "ivr"):
+        limits, expected = (Normalisation(how).limits(one.maps) for one in (on_gpu, on_cpu))
+        assert all(torch.allclose(one.cpu(), other, atol=1e-4) for one, other in zip(limits, expected, strict=True))
 
 
 @pytest.mark.parametrize("method", [CAMClassifier.explain, TorchCAM("gradcam"), pc1])
