@@ -19,8 +19,8 @@ def average_over_alike(maps: Tensor, features: Tensor, power: float = 1.0) -> Te
 
     :math:`f_i` are the features of a place less their mean over the image: what all places share makes none alike.
     Parts of an object that look alike are lit alike, and what looks like the background is not; of features finer than
-    the map, the map becomes as fine. Time grows with the square of the number of places. A map's mean changes: it is no class's logit any more. Where a place has the
-    mean's features, it keeps its value.
+    the map, the map becomes as fine. A map's mean changes: it is no class's logit any more. Where a place has the
+    mean's features, it keeps its value. Time grows with the square of the number of places.
 
     Source: one step of the random walk of Ahn and Kwak, *Learning pixel-level semantic affinity*, CVPR 2018, eq. 5 and
     6; there the affinities are learnt, here they are cosines of the network's own features.
