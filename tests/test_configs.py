@@ -82,7 +82,7 @@ def test_every_choice_composes_and_builds(choice, tmp_path, monkeypatch):
         }
     )
     classifier = models.build_classifier(thin, ["a", "b"], size)
-    optimizer = instantiate(options.optimizer.to_dict(), "optimizer", _partial_=True)(list(classifier.parameters()))
+    optimizer = instantiate(options.optimizer.arguments, "optimizer", _partial_=True)(list(classifier.parameters()))
     assert isinstance(optimizer, torch.optim.Optimizer)
     if options.scheduler:
         scheduler = instantiate(options.scheduler, "scheduler", _partial_=True)(

@@ -14,7 +14,7 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionM
 
 from camexp.cam.boxes import box_from_map
 from camexp.cam.maps import min_max, upsample
-from camexp.evaluation.box_formats import Boxes
+from camexp.data.box_formats import Boxes
 from camexp.evaluation.components import Components, components, largest_box
 from camexp.evaluation.contours import contours
 from camexp.evaluation.faithfulness import Faithfulness
