@@ -77,25 +77,25 @@ def imagenet(root: Path, each: int = 3, labels: str = "xml") -> dict[str, str]:
     return {"root": str(root)}
 
 
-def wsol(root: Path, each: int = 4, masks: bool = False, named: bool = False) -> dict[str, str]:
+def wsol(root: Path, each: int = 4, masks: bool = False, named: bool = False, name: str = "") -> dict[str, str]:
     """Images and lists of all three parts; with ``masks`` as of OpenImages, else with boxes as of CUB."""
-    images, lists = root / "dataset", root / "metadata"
+    images, lists = root / "dataset" / name, root / "metadata" / name
     for place, part in enumerate(("train", "val", "test")):
         ids, labels, sizes, where = [], [], [], []
         for label, (bird, tone) in enumerate(zip(BIRDS, TONES, strict=True)):
             for number in range(each):
-                name = f"{part}/{bird}/{number}.jpg" if masks else f"{bird}/{part}{number}.jpg"
-                paint(images / name, tone, SIZE, seed=100 * place + number)
-                ids.append(name)
-                labels.append(f"{name},{label}")
-                sizes.append(f"{name},{SIZE[0]},{SIZE[1]}")
+                image = f"{part}/{bird}/{number}.jpg" if masks else f"{bird}/{part}{number}.jpg"
+                paint(images / image, tone, SIZE, seed=100 * place + number)
+                ids.append(image)
+                labels.append(f"{image},{label}")
+                sizes.append(f"{image},{SIZE[0]},{SIZE[1]}")
                 x0, y0, x1, y1 = BOXES[label]
                 if masks and part != "train":
-                    where += mask_files(images, name, (x0 + number, y0, x1, y1))
+                    where += mask_files(images, image, (x0 + number, y0, x1, y1))
                 elif not masks:
-                    where.append(f"{name},{x0 + number},{y0},{x1},{y1}")
+                    where.append(f"{image},{x0 + number},{y0},{x1},{y1}")
                     if number == 1:
-                        where.append(f"{name},1,1,9,7")  # a second box
+                        where.append(f"{image},1,1,9,7")  # a second box
         folder = lists / ({"train": "train-weaksup", "val": "train-fullsup"}.get(part, part) if named else part)
         write(folder / "image_ids.txt", *ids)
         write(folder / "class_labels.txt", *labels)
