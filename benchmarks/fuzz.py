@@ -29,7 +29,7 @@ from scipy.io import savemat
 
 from camexp import UserError
 from camexp.data import UnreadableImage, read_image
-from camexp.evaluation.box_formats import read_boxes
+from camexp.data.box_formats import read_boxes
 from camexp.evaluation.ground_truth import _read_mask
 from camexp.evaluation.heatmaps import read_heatmap
 from camexp.models import CAMClassifier, Preprocessing, checkpoint_metadata

@@ -30,6 +30,7 @@ from camexp.errors import UserError
 from camexp.precision import resolve_precision
 from camexp.training.trainer import build_lightning_trainer
 from tests.conftest import paint
+from tests.data import layouts
 
 CHOICES = sorted(
     f"{path.parent.name}={path.stem}"
@@ -66,7 +67,10 @@ def test_every_choice_composes_and_builds(choice, tmp_path, monkeypatch):
                 tmp_path / "data" / f"{number:03d}.{name}" / f"{number:03d}_{image:04d}.jpg", (90, 90, 90), seed=image
             )
     options = composed("train", choice, "dataset.root=data")
-    small = {"per_class": 2, "size": 32} if "shapes" in options.dataset.extra["_target_"] else {}
+    finder = options.dataset.extra["_target_"].removeprefix("camexp.data.find_")
+    small = {"per_class": 2, "size": 32} if finder == "shapes" else {}
+    if finder in ("cub200", "imagenet", "wsol"):  # no folder of classes
+        small = getattr(layouts, finder)(tmp_path / finder)
     images = build_images(DatasetOptions.read(options.dataset.to_dict() | small))
     split = split_images(images, options.split, seed=0)
     assert split.train
@@ -82,7 +86,7 @@ def test_every_choice_composes_and_builds(choice, tmp_path, monkeypatch):
         }
     )
     classifier = models.build_classifier(thin, ["a", "b"], size)
-    optimizer = instantiate(options.optimizer.to_dict(), "optimizer", _partial_=True)(list(classifier.parameters()))
+    optimizer = instantiate(options.optimizer.arguments, "optimizer", _partial_=True)(list(classifier.parameters()))
     assert isinstance(optimizer, torch.optim.Optimizer)
     if options.scheduler:
         scheduler = instantiate(options.scheduler, "scheduler", _partial_=True)(
@@ -154,7 +158,7 @@ def test_what_is_composed_is_what_the_options_hold():
     assert options.trainer.extra == {"profiler": "simple"} and options.extra["note"] == "hello"
 
 
-@pytest.mark.parametrize("dataset", ["shapes", "imagefolder", "caltech101", "caltech256"])
+@pytest.mark.parametrize("dataset", ["shapes", "imagefolder", "caltech101", "caltech256", "cub200", "imagenet", "wsol"])
 def test_evaluate_takes_every_data_set(dataset):
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose("evaluate", ["ckpt=a", "output=c", f"dataset={dataset}", "cam=layercam"])

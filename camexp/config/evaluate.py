@@ -53,9 +53,9 @@ class SheetOptions(Options):
 class EvaluateOptions(Options):
     ckpt: NonEmptyPath | None = Field(None, description="a checkpoint from a training run")
     output: NonEmptyPath = Field("outputs/evaluate/${now:%Y-%m-%d}/${now:%H-%M-%S}", description="where results go")
-    part: Literal["all", "train", "val"] | None = Field(
+    part: Literal["all", "train", "val", "test"] | None = Field(
         None,
-        description="of the checkpoint's split; null: val of its own data set, all of another",
+        description="by the data set's own lists, else by the checkpoint's split; null: val if there is one, else all",
     )
     boxes: str | None = Field(
         None,

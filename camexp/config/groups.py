@@ -156,6 +156,12 @@ class SplitOptions(Options):
 
 class OptimizerOptions(Options):
     lr: float = Field(ge=1e-12, le=1e3, description="the learning rate")
+    head_factor: float = Field(1.0, ge=1e-6, le=1e6, description="the head's learning rate is so many times that")
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """``_target_`` and what its class is given."""
+        return {key: value for key, value in self.to_dict().items() if key != "head_factor"}
 
 
 class DatasetOptions(Options):

@@ -2,11 +2,14 @@
 
 from camexp.data.build import build_images
 from camexp.data.caltech import find_caltech101, find_caltech256
+from camexp.data.cub200 import find_cub200
 from camexp.data.imagefolder import find_imagefolder
+from camexp.data.imagenet import find_imagenet
 from camexp.data.imageset import ImageSet
 from camexp.data.plugins import find_plugin
 from camexp.data.shapes import find_shapes
 from camexp.data.splits import Split, class_table, split_images
+from camexp.data.wsol import find_wsol
 from camexp.images import UnreadableImage, read_image
 
 __all__ = [
@@ -17,9 +20,12 @@ __all__ = [
     "class_table",
     "find_caltech101",
     "find_caltech256",
+    "find_cub200",
     "find_imagefolder",
+    "find_imagenet",
     "find_plugin",
     "find_shapes",
+    "find_wsol",
     "read_image",
     "split_images",
 ]

@@ -10,8 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from camexp.data.arrays import IntArray, PathArray
+from camexp.data.box_formats import Boxes
 from camexp.errors import UserError
 from camexp.labels import labels_as_text, resolve_label
+
+PARTS = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,13 @@ class ImageSet:
         paths: one file an image; kept as a :class:`PathArray`, whatever sequence was given.
         labels: one index into ``classes`` an image; kept as an :class:`IntArray`.
         left_out: how many files were passed over as no images of the data set (stray files).
-        mask: the object's pixels in an image, ``(H, W)`` bool, where the data set brings them.
+        mask: the object's pixels in an image, ``(H, W)`` bool, where the data set brings them; ``None``: of this one
+            it has none.
+        part: where the data set says which images are to train, to validate and to test on: one index into
+            :data:`PARTS` an image; kept as an :class:`IntArray`.
+        ignore: pixels beside the mask that count as neither object nor background, ``(H, W)`` bool, or ``None``.
+        boxes: the objects' boxes in an image, ``(G, 4)`` x0, y0, x1, y1 in pixels, corners inclusive, or ``None``.
+        masked: whether an image has a mask, without reading it; ``None``: all have, if any has.
 
     >>> images = ImageSet(Path("r"), ("cat", "dog"), (Path("r/cat/1.png"), Path("r/dog/1.png")), (0, 1))
     >>> len(images), images.paths[1].parent.name, images.labels[1], images.count()
@@ -36,9 +45,15 @@ class ImageSet:
     paths: Sequence[Path]
     labels: Sequence[int]
     left_out: int = 0
-    mask: Callable[[Path], NDArray[np.bool_]] | None = field(default=None, compare=False)
+    mask: Callable[[Path], NDArray[np.bool_] | None] | None = field(default=None, compare=False)
+    part: Sequence[int] | None = None
+    ignore: Callable[[Path], NDArray[np.bool_] | None] | None = field(default=None, compare=False)
+    boxes: Callable[[Path], Boxes | None] | None = field(default=None, compare=False)
+    masked: Callable[[Path], bool] | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
+        if self.part is not None:
+            object.__setattr__(self, "part", IntArray(self.part))
         object.__setattr__(self, "paths", PathArray.of(self.paths))
         object.__setattr__(self, "labels", IntArray(self.labels))
 
@@ -56,6 +71,16 @@ class ImageSet:
         chosen = labels if indices is None else labels[np.asarray(indices, dtype=np.int64)]
         counts: list[int] = np.bincount(chosen, minlength=len(self.classes)).tolist()
         return counts
+
+    def in_part(self, name: str) -> IntArray:
+        """The indices of the images of one of :data:`PARTS`; none where the data set does not bring it.
+
+        >>> ImageSet(Path("r"), ("cat",), (Path("r/1.png"), Path("r/2.png")), (0, 0), part=(0, 2)).in_part("test")
+        IntArray([1])
+        """
+        return (
+            IntArray([]) if self.part is None else IntArray(np.flatnonzero(np.asarray(self.part) == PARTS.index(name)))
+        )
 
     def find(self, path: Path) -> int | None:
         """The index of a file, whichever way its folder is written; ``None`` if it is none of these images.
@@ -120,5 +145,7 @@ class ImageSet:
 
     def take(self, indices: Sequence[int]) -> ImageSet:
         """The images at those indices, with all the classes."""
-        labels = np.asarray(self.labels)[np.asarray(indices, dtype=np.int64)]
-        return replace(self, paths=self.path_array.take(indices), labels=IntArray(labels))
+        chosen = np.asarray(indices, dtype=np.int64)
+        part = None if self.part is None else IntArray(np.asarray(self.part)[chosen])
+        labels = IntArray(np.asarray(self.labels)[chosen])
+        return replace(self, paths=self.path_array.take(indices), labels=labels, part=part)

@@ -33,6 +33,9 @@ def split_images(images: ImageSet, options: SplitOptions, seed: int) -> Split:
     """Stratified and seeded: each class is shuffled by itself, so that what one class holds does not
     move the images of another.
 
+    A data set that brings its own training and validation images is split as it says. If it brings training images and
+    no validation images, the training images are split; images to test on are in neither part.
+
     Args:
         images: the data set.
         options: everything for both, or a number of each class to train on, or a share of each to validate on.
@@ -41,12 +44,25 @@ def split_images(images: ImageSet, options: SplitOptions, seed: int) -> Split:
     Raises:
         UserError: an option out of range, or a class with too few images.
     """
-    everything = IntArray(np.arange(len(images)))
+    if images.part is None:
+        pool = IntArray(np.arange(len(images)))
+    else:
+        pool = images.in_part("train")
+        bare = [name for name, count in zip(images.classes, images.count(pool), strict=True) if not count]
+        if bare:
+            raise UserError(
+                f"dataset.root={images.root}: the data set's own lists have no training image of the class {bare[0]}"
+                f"{f' and {len(bare) - 1} more' * (len(bare) > 1)}: complete them, or leave the class out with "
+                "dataset.classes=[…]"
+            )
+        if own := images.in_part("val"):
+            return Split(pool, own)
     if options.all:
-        return Split(everything, everything)
+        return Split(pool, pool)
     per_class, fraction = options.train_per_class, options.val_fraction
-    counts = images.count()
-    by_class = np.split(np.argsort(images.labels, kind="stable"), np.cumsum(counts)[:-1])
+    counts = images.count(pool)
+    of_pool = np.asarray(pool)[np.argsort(np.asarray(images.labels)[np.asarray(pool)], kind="stable")]
+    by_class = np.split(of_pool, np.cumsum(counts)[:-1])
     train, val = [], []
     for label, (name, indices) in enumerate(zip(images.classes, by_class, strict=True)):
         smallest = 2 if per_class is None else per_class + 1

@@ -45,6 +45,29 @@ def augment(
     return transforms.Compose([crop, transforms.RandomHorizontalFlip(flip)])
 
 
+def crop(size: Sequence[int], resize: int = 256, flip: float = 0.5) -> Transform:
+    """A crop at a random place of the resized image, and horizontal flip, for training images only.
+
+    Args:
+        size: ``(H, W)`` of the crop.
+        resize: pixels each way of the whole image, whatever its proportions.
+        flip: the probability of a mirror image.
+
+    >>> crop((32, 48), resize=64)(Image.new("RGB", (100, 80))).size
+    (48, 32)
+    """
+    if isinstance(resize, bool) or not isinstance(resize, int) or not max(size) <= resize <= 8192:
+        raise UserError(
+            f"transform.train.resize={resize} is out of range: expected a whole number from transform.size to 8192"
+        )
+    if not 0 <= flip <= 1:
+        raise UserError(f"transform.train.flip={flip} is out of range: expected 0 to 1")
+    from torchvision import transforms
+
+    steps = (transforms.Resize((resize, resize)), transforms.RandomCrop(list(size)))
+    return transforms.Compose([*steps, transforms.RandomHorizontalFlip(flip)])
+
+
 @dataclass(frozen=True)
 class Flip:
     """A mirror image, or not: the only two views of a picture, so that features of both can be stored.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from camexp.evaluation.box_formats import Boxes
+from camexp.data.box_formats import Boxes
 from camexp.evaluation.components import Components
 from camexp.evaluation.max_box_acc import box_iou
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from camexp.data.box_formats import Boxes, clip, match, read_boxes, read_sizes
 from camexp.data.imageset import ImageSet
 from camexp.errors import UserError, reason
-from camexp.evaluation.box_formats import Boxes, clip, match, read_boxes, read_sizes
 from camexp.images import read_image
 
 log = logging.getLogger(__name__)
@@ -74,14 +75,23 @@ class GroundTruth:
 
 def dataset_truth(images: ImageSet) -> GroundTruth:
     """What the data set brings itself."""
-    if images.mask is None:
-        return GroundTruth(images)
-    read = images.mask
     listed = images.root.parent / "boxes.csv"
-    truth = load_truth(str(listed), None, images) if listed.is_file() else GroundTruth(images)
-    truth.mask_of = lambda path: (read(path).copy(), None)
-    truth.masked = frozenset(range(len(images)))
+    beside = images.mask is not None and images.boxes is None and listed.is_file()
+    truth = load_truth(str(listed), None, images) if beside else GroundTruth(images)
+    if images.boxes is not None:
+        found = ((index, images.boxes(path)) for index, path in enumerate(images.paths))
+        truth.boxes = {index: boxes for index, boxes in found if boxes is not None}
+    if images.mask is not None:
+        has_mask = images.masked or (lambda path: True)
+        truth.mask_of = partial(_own_mask, images)
+        truth.masked = frozenset(index for index, path in enumerate(images.paths) if has_mask(path))
     return truth
+
+
+def _own_mask(images: ImageSet, path: Path) -> tuple[np.ndarray, np.ndarray | None] | None:
+    mask = images.mask(path) if images.mask is not None else None
+    ignore = images.ignore(path) if images.ignore is not None else None
+    return None if mask is None else (mask.copy(), ignore)
 
 
 def load_truth(boxes: str | None, masks: str | None, images: ImageSet) -> GroundTruth:

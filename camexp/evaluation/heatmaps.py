@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from camexp.data.matlab import read_matlab
 from camexp.errors import UserError, reason
-from camexp.evaluation.matlab import read_matlab
 
 ENDINGS = (".npy", ".npz", ".mat", ".png")
 

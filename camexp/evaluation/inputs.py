@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -60,19 +60,36 @@ def find_images(options: EvaluateOptions, model: CAMClassifier | None, trained: 
     if own and "dataset" not in trained:
         raise UserError("dataset is not given, and the checkpoint does not say what it was trained on: add dataset=…")
     images = build_images(options.dataset or recorded_dataset(trained["dataset"]))
-    part = options.part or ("val" if own else "all")
+    part = options.part or ("val" if own or len(images.in_part("val")) else "all")
     if part != "all":
-        if "split" not in trained:
-            raise UserError(f"part={part} needs a checkpoint that knows its split: take part=all")
-        try:
-            # each key, so that no default stands in for what a checkpoint does not say
-            recorded = {key: trained["split"][key] for key in SplitOptions.model_fields}
-            split = split_images(images, SplitOptions.read(recorded, "split"), trained["seed"])
-        except (UserError, KeyError, TypeError) as error:
-            raise UserError(f"ckpt: its split cannot be read ({reason(error)}): take part=all") from error
-        images = images.take(getattr(split, part))
+        images = images.take(part_indices(images, part, trained))
     log.info(f"measuring on {len(images)} images (part={part})")
     return images if model is None else relabelled(images, model)
+
+
+def part_indices(images: ImageSet, part: str, trained: Mapping[str, Any]) -> Sequence[int]:
+    """The images of a part: as the data set itself says, else as the checkpoint's split does.
+
+    Raises:
+        UserError: no such part, or nothing that says which images are in it.
+    """
+    own = images.in_part(part)
+    if part == "test" or len(images.in_part("val")):
+        if not own:
+            raise UserError(
+                f"part={part}: the data set in {images.root} names no such images of its own: take "
+                f"part={'val' if part == 'test' else 'all'}"
+            )
+        return own
+    if "split" not in trained:
+        raise UserError(f"part={part} needs a checkpoint that knows its split: take part=all")
+    try:
+        # each key, so that no default stands in for what a checkpoint does not say
+        recorded = {key: trained["split"][key] for key in SplitOptions.model_fields}
+        split = split_images(images, SplitOptions.read(recorded, "split"), trained["seed"])
+    except (UserError, KeyError, TypeError) as error:
+        raise UserError(f"ckpt: its split cannot be read ({reason(error)}): take part=all") from error
+    return split.train if part == "train" else split.val
 
 
 def relabelled(images: ImageSet, model: CAMClassifier) -> ImageSet:

@@ -15,7 +15,7 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionM
 from camexp.cam.boxes import box_from_map
 from camexp.cam.maps import upsample
 from camexp.cam.normalisation import MIN_MAX, Normalisation
-from camexp.evaluation.box_formats import Boxes
+from camexp.data.box_formats import Boxes
 from camexp.evaluation.components import Components, components, largest_box
 from camexp.evaluation.contours import contours
 from camexp.evaluation.faithfulness import Faithfulness

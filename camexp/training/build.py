@@ -88,10 +88,10 @@ def build_datamodule(
 
 def build_module(options: TrainOptions, classifier: CAMClassifier, datamodule: CAMDataModule) -> CAMModule:
     """The training step with its optimizer and schedule."""
-    scheduler = options.scheduler
+    scheduler, factor = options.scheduler, options.optimizer.head_factor
     return CAMModule(
         classifier,
-        make_optimizer=instantiate(options.optimizer.to_dict(), "optimizer", _partial_=True),
+        make_optimizer=instantiate(options.optimizer.arguments, "optimizer", _partial_=True),
         make_scheduler=instantiate(scheduler, "scheduler", _partial_=True) if scheduler else None,
         steps_per_epoch=datamodule.steps_per_epoch,
         total_steps=total_steps(options.trainer, datamodule.steps_per_epoch),
@@ -99,6 +99,7 @@ def build_module(options: TrainOptions, classifier: CAMClassifier, datamodule: C
         config=options.to_dict(),
         features=datamodule.features,
         images=datamodule.images,
+        head_lr=None if factor == 1 else options.optimizer.lr * factor,
     )
 
 

@@ -40,6 +40,7 @@ class CAMModule(pl.LightningModule):
         features: where to store the trunk's output, which must be frozen.
         images: the image set; where it brings masks, validations measure whether the maps of the true classes peak
             on the objects: ``val/pointing``.
+        head_lr: the head's learning rate; ``None``: the optimizer's, as of all other parameters.
     """
 
     def __init__(
@@ -53,13 +54,14 @@ class CAMModule(pl.LightningModule):
         config: dict[str, Any] | None = None,
         features: FeatureCache | None = None,
         images: ImageSet | None = None,
+        head_lr: float | None = None,
     ):
         super().__init__()
         self.classifier = classifier
         self.make_optimizer, self.make_scheduler = make_optimizer, make_scheduler
         self.steps_per_epoch, self.total_steps, self.seed = steps_per_epoch, total_steps, seed
         self.config = config or {}
-        self.features = features
+        self.features, self.head_lr = features, head_lr
         self.val_accuracy = MulticlassAccuracy(len(classifier.classes), average="micro")
         self.val_loss = MeanMetric()
         self.images = images
@@ -124,7 +126,10 @@ class CAMModule(pl.LightningModule):
         """Maps ``(B, 1, h, w)`` against the masks of the images, at their own sizes: as ``evaluate.py`` does it."""
         assert self.images is not None and self.images.mask is not None
         for cam, index in zip(maps, indices, strict=True):
-            mask = torch.from_numpy(self.images.mask(self.images.paths[index]).copy())
+            found = self.images.mask(self.images.paths[index])
+            if found is None:
+                continue
+            mask = torch.from_numpy(found.copy())
             metric.update(upsample(cam[None], (mask.shape[0], mask.shape[1]))[0], mask[None])
 
     def on_validation_epoch_end(self) -> None:
@@ -138,8 +143,14 @@ class CAMModule(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         trained = [parameter for parameter in self.classifier.parameters() if parameter.requires_grad]
+        head = set(self.classifier.head.parameters())
+        rest = [parameter for parameter in trained if parameter not in head]
+        groups: list[Any] = trained
+        if self.head_lr is not None:
+            of_head = {"params": [parameter for parameter in trained if parameter in head], "lr": self.head_lr}
+            groups = [{"params": rest}, of_head] if rest else [of_head]
         try:
-            optimizer = self.make_optimizer(trained)
+            optimizer = self.make_optimizer(groups)
         except (TypeError, ValueError) as error:
             raise UserError(f"optimizer: {error}") from error
         require_eps(optimizer)

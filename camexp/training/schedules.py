@@ -51,8 +51,17 @@ def stairs(
     steps_per_epoch: int,
     every_epochs: float = 10,
     factor: float = 0.1,
+    first_epochs: float | None = None,
 ) -> LambdaLR:
     """Step decay: the rate times ``factor`` after each ``every_epochs`` epochs (torch's StepLR, counted in epochs).
+
+    Args:
+        optimizer: whose learning rate is the first step's.
+        total_steps: not needed here; every schedule is given it.
+        steps_per_epoch: how many steps an epoch has.
+        every_epochs: the length of a stair.
+        factor: from one stair to the next.
+        first_epochs: the length of the first stair; ``None``: as the others.
 
     >>> import torch
     >>> optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
@@ -65,5 +74,10 @@ def stairs(
             f"scheduler.every_epochs={every_epochs}, scheduler.factor={factor} are out of range: "
             "expected more than 0, and more than 0 up to 1"
         )
+    if first_epochs is not None and not 0 <= first_epochs < every_epochs:
+        raise UserError(
+            f"scheduler.first_epochs={first_epochs} is out of range: expected from 0 to below {every_epochs}"
+        )
     stair = max(1, round(every_epochs * steps_per_epoch))
-    return LambdaLR(optimizer, lambda step: factor ** (step // stair))
+    ahead = 0 if first_epochs is None else stair - round(first_epochs * steps_per_epoch)
+    return LambdaLR(optimizer, lambda step: factor ** ((step + ahead) // stair))

@@ -19,7 +19,7 @@ from pycocotools.coco import COCO
 from scipy.io import loadmat
 from torchvision.datasets import CocoDetection, VOCDetection
 
-from camexp.evaluation.box_formats import read_boxes
+from camexp.data.box_formats import read_boxes
 from camexp.models import CAMClassifier, Preprocessing, checkpoint_metadata
 from camexp.prediction import run as prediction
 from tests.conftest import paint

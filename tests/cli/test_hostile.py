@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from camexp import UserError
-from camexp.evaluation.box_formats import read_boxes
+from camexp.data.box_formats import read_boxes
 from camexp.evaluation.heatmaps import read_heatmap
 from camexp.models.trunks import build_trunk
 from camexp.models.weights import load_weights

@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 
 from camexp.models import build_trunk
 from tests.conftest import paint
+from tests.data import layouts
 from tests.docs.blocks import Command
 from tests.docs.running import WIDTH, run
 
@@ -32,6 +33,8 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     photographs(folder / "flowers", "images", "{name}_{number}.jpg")
     paint(folder / "photo.jpg", ANIMALS["llama"], (64, 48), seed=50)
     paint(folder / "my_llama.jpg", ANIMALS["llama"], seed=51)
+    layouts.cub200(folder / "data")
+    scoremaps(folder, layouts.wsol(folder, name="CUB"))
     truth(folder)
     pretrained(folder)
     with contextlib.chdir(folder) if hasattr(contextlib, "chdir") else _chdir(folder):
@@ -80,6 +83,15 @@ def truth(folder: Path) -> None:
         Image.fromarray(mask).save((folder / "masks" / name).with_suffix(".png"))
         noise = np.random.default_rng(number).random((40, 48), np.float32)
         np.save((folder / "heatmaps" / name).with_suffix(".npy"), 0.7 * mask / 255 + 0.3 * noise)
+
+
+def scoremaps(folder: Path, options: dict[str, str]) -> None:
+    """Maps of the images of wsolevaluation's lists, as its programs make them."""
+    for part in ("val", "test"):
+        for number, name in enumerate((Path(options["metadata"]) / part / "image_ids.txt").read_text().split()):
+            (folder / "scoremaps" / name).parent.mkdir(parents=True, exist_ok=True)
+            cam = np.random.default_rng(number).random((40, 60), np.float32)
+            np.save((folder / "scoremaps" / name).with_suffix(".npy"), cam)
 
 
 def pretrained(folder: Path) -> None:

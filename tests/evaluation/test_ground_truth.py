@@ -11,8 +11,8 @@ from PIL import Image
 from scipy.io import savemat
 
 from camexp.data import find_imagefolder
+from camexp.data.box_formats import match, read_boxes
 from camexp.errors import UserError
-from camexp.evaluation.box_formats import match, read_boxes
 from camexp.evaluation.ground_truth import load_truth
 from camexp.evaluation.heatmaps import read_heatmap
 from tests.conftest import paint

@@ -10,10 +10,12 @@ import torch
 from scipy.ndimage import map_coordinates
 from torch.utils.data import DataLoader
 
+from camexp import UserError
 from camexp.data import ImageSet
 from camexp.features.batches import Sample, collate
 from camexp.models import CAMClassifier, Preprocessing
 from camexp.training import CAMModule
+from camexp.training.schedules import stairs
 
 
 def samples(images, labels):
@@ -72,7 +74,9 @@ def test_peaks_are_those_of_the_true_classes_maps(precision):
     masks = {Path(f"{i}.png"): random.random(size) > 0.5 for i, size in enumerate(sizes)}
     image_set = ImageSet(Path(), list("abc"), list(masks), labels, mask=masks.__getitem__)
     module = CAMModule(classifier, functools.partial(torch.optim.SGD, lr=0.0), images=image_set)
-    trainer = fit(module, DataLoader(samples(images, labels), batch_size=3, collate_fn=collate), max_steps=3, precision=precision)
+    trainer = fit(
+        module, DataLoader(samples(images, labels), batch_size=3, collate_fn=collate), max_steps=3, precision=precision
+    )
 
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16-mixed"):
         activations = classifier.eval().activations(images).double().numpy()
@@ -100,3 +104,38 @@ def test_the_schedule_moves_once_a_step():
     loader = DataLoader(samples(torch.randn(6, 3, 32, 32), [0, 1] * 3), batch_size=2, collate_fn=collate)
     trainer = fit(module, loader, max_epochs=2)
     assert trainer.optimizers[0].param_groups[0]["lr"] == 0.5**6
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("freeze", ["none", "trunk"])
+def test_the_head_learns_at_its_own_rate(freeze):
+    torch.manual_seed(0)
+    head = {"channels": 8, "dropout": 0.0, "l2": 0.0, "init_std": 0.2, "bias": True}
+    classifier = CAMClassifier("vgg11", list("ab"), Preprocessing((32, 32)), width=1 / 16, head=head)
+    if freeze == "trunk":
+        classifier.trunk.requires_grad_(False)
+    images, labels = torch.randn(4, 3, 32, 32), [0, 1, 0, 1]
+    trained = {name: value for name, value in classifier.named_parameters() if value.requires_grad}
+    before = {name: value.detach().clone() for name, value in trained.items()}
+    loss = torch.nn.functional.cross_entropy(classifier(images), torch.tensor(labels))
+    gradients = torch.autograd.grad(loss, list(trained.values()))
+    module = CAMModule(classifier, functools.partial(torch.optim.SGD, lr=0.1), head_lr=1.0)
+    loader = DataLoader(samples(images, labels), batch_size=4, collate_fn=collate)
+    trainer = fit(module, loader, max_steps=1)
+    for (name, value), gradient in zip(trained.items(), gradients, strict=True):
+        rate = 1.0 if name.startswith("head.") else 0.1
+        assert torch.allclose(value, before[name] - rate * gradient, atol=1e-6), name
+    assert len(trainer.optimizers[0].param_groups) == 1 + (freeze == "none")
+
+
+def test_the_rate_falls_as_in_wsolevaluation():
+    """There before each epoch, counted from 1: ``if epoch % lr_decay_frequency == 0: lr *= 0.1``."""
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+    factor = stairs(optimizer, 40, 4, every_epochs=3, factor=0.1, first_epochs=2).lr_lambdas[0]
+    rate, expected = 1.0, []
+    for epoch in range(1, 11):
+        rate *= 0.1 if epoch % 3 == 0 else 1.0
+        expected += [rate] * 4
+    assert [factor(step) for step in range(40)] == pytest.approx(expected)
+    with pytest.raises(UserError, match="scheduler.first_epochs=3 is out of range"):
+        stairs(optimizer, 40, 4, every_epochs=3, first_epochs=3)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.io import loadmat, savemat
 
-from camexp.evaluation.matlab import read_matlab
+from camexp.data.matlab import read_matlab
 
 KINDS = ["f4", "f8", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8"]
 
@@ -28,7 +28,7 @@ def test_as_scipy_reads_it(tmp_path, kind, compressed):
 
 
 def test_a_bomb_and_a_stump(tmp_path, monkeypatch):
-    monkeypatch.setattr("camexp.evaluation.matlab.LARGEST", 10_000)
+    monkeypatch.setattr("camexp.data.matlab.LARGEST", 10_000)
     savemat(tmp_path / "a.mat", {"a": np.zeros((100, 100))}, do_compression=True)
     with pytest.raises(ValueError, match="gigantic"):
         read_matlab(tmp_path / "a.mat")

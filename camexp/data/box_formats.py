@@ -15,8 +15,8 @@ from xml.parsers import expat
 import numpy as np
 from numpy.typing import NDArray
 
+from camexp.data.matlab import read_matlab
 from camexp.errors import UserError, reason
-from camexp.evaluation.matlab import read_matlab
 
 Boxes = NDArray[np.float64]
 # Caltech-101's annotations call four folders of its images otherwise.
@@ -29,13 +29,14 @@ FORMATS = (
 )
 
 
-def read_boxes(source: str | Path) -> dict[str, Boxes]:
+def read_boxes(source: str | Path, option: str = "boxes") -> dict[str, Boxes]:
     """Boxes by image.
 
     Args:
         source: a CSV with the columns ``image,x0,y0,x1,y1`` (several rows an image, more columns are passed
             over), a folder of Pascal VOC XML, a COCO JSON, a folder of Caltech-101 annotation ``.mat``, or a
             WSOL ``localization.txt`` (``image,x0,y0,x1,y1`` without a header; see also :func:`read_sizes`).
+        option: which one gave the source, for errors.
 
     Returns:
         Image names as they stand there, each with ``(G, 4)`` x0, y0, x1, y1 in pixels of the file counted
@@ -46,30 +47,32 @@ def read_boxes(source: str | Path) -> dict[str, Boxes]:
     """
     path = Path(source).expanduser()
     if not path.exists():
-        raise UserError(f"boxes={source} does not exist: give {FORMATS}")
+        raise UserError(f"{option}={source} does not exist: give {FORMATS}")
     try:
         if path.is_dir():
-            found = _read_folder(path, source)
+            found = _read_folder(path, f"{option}={source}")
         elif path.suffix.lower() == ".json":
             found = _coco(json.loads(path.read_text(encoding="utf-8")))
         elif path.suffix.lower() in (".csv", ".txt"):
-            found = _rows(path)
+            found = _rows(path, option)
         else:
-            raise UserError(f"boxes={source} has the ending {path.suffix or '(none)'}: expected {FORMATS}")
+            raise UserError(f"{option}={source} has the ending {path.suffix or '(none)'}: expected {FORMATS}")
     except UserError:
         raise
     except Exception as error:  # whatever a broken file makes a reader raise
-        raise UserError(f"boxes={source} could not be read ({reason(error)}): expected {FORMATS}") from error
+        raise UserError(f"{option}={source} could not be read ({reason(error)}): expected {FORMATS}") from error
     boxes = {name: np.asarray(rows, np.float64).reshape(-1, 4) for name, rows in found.items() if len(rows)}
     if not boxes:
-        raise UserError(f"boxes={source} holds no box: expected {FORMATS}")
+        raise UserError(f"{option}={source} holds no box: expected {FORMATS}")
     for name, each in boxes.items():
         if not np.isfinite(each).all() or (each[:, :2] > each[:, 2:]).any():
-            raise UserError(f"boxes={source}: a box of {name} is inverted or no number: expected x0 <= x1 and y0 <= y1")
+            raise UserError(
+                f"{option}={source}: a box of {name} is inverted or no number: expected x0 <= x1 and y0 <= y1"
+            )
     return boxes
 
 
-def read_sizes(source: str | Path) -> dict[str, tuple[int, int]]:
+def read_sizes(source: str | Path, option: str = "boxes") -> dict[str, tuple[int, int]]:
     """For which size of an image its boxes were drawn: the ``image_sizes.txt`` beside a WSOL ``localization.txt``.
 
     Returns:
@@ -94,7 +97,7 @@ def read_sizes(source: str | Path) -> dict[str, tuple[int, int]]:
                 raise ValueError
         except ValueError as error:
             raise UserError(
-                f"boxes={source}: line {number} of {listed} is not image,width,height: {line[:80]}"
+                f"{option}={source}: line {number} of {listed} is not image,width,height: {line[:80]}"
             ) from error
         sizes[name] = width, height
     return sizes
@@ -148,17 +151,17 @@ def clip(boxes: Boxes, width: int, height: int, name: str) -> Boxes:
     return boxes.clip(0, np.array([width, height, width, height]) - 1)
 
 
-def _read_folder(folder: Path, source: str | Path) -> Mapping[str, Any]:
+def _read_folder(folder: Path, given: str) -> Mapping[str, Any]:
     if wsol := next(iter(sorted(folder.rglob("localization.txt"))), None):
         return _rows(wsol)
     if files := sorted(folder.rglob("*.xml")):
-        return dict(_voc(file) for file in files)
+        return {name: boxes for name, _, boxes in map(read_voc, files)}
     if files := sorted(folder.rglob("*.mat")):
         return dict(_caltech(file) for file in files)
-    raise UserError(f"boxes={source} is a folder without annotations: expected {FORMATS}")
+    raise UserError(f"{given} is a folder without annotations: expected {FORMATS}")
 
 
-def _rows(path: Path) -> Mapping[str, list[list[float]]]:
+def _rows(path: Path, option: str = "boxes") -> Mapping[str, list[list[float]]]:
     found: dict[str, list[list[float]]] = defaultdict(list)
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.reader(file)
@@ -169,26 +172,41 @@ def _rows(path: Path) -> Mapping[str, list[list[float]]]:
                 continue
             if line == 1 and "image" in row:
                 if missing := [name for name in columns if name not in row]:
-                    raise UserError(f"boxes={path}: the column {missing[0]} is missing: expected image,x0,y0,x1,y1")
+                    raise UserError(f"{option}={path}: the column {missing[0]} is missing: expected image,x0,y0,x1,y1")
                 order = [row.index(name) for name in columns]
                 continue
             try:
                 found[row[order[0]]].append([float(row[index]) for index in order[1:]])
             except (ValueError, IndexError) as error:
-                raise UserError(f"boxes={path}: line {line} is not image,x0,y0,x1,y1: {','.join(row)[:80]}") from error
+                raise UserError(
+                    f"{option}={path}: line {line} is not image,x0,y0,x1,y1: {','.join(row)[:80]}"
+                ) from error
     return found
 
 
-def _voc(path: Path) -> tuple[str, list[list[float]]]:
+def read_voc(path: Path, first: int = 1) -> tuple[str, list[str], list[list[float]]]:
+    """A Pascal VOC file.
+
+    Args:
+        path: the XML.
+        first: the number of the first pixel: 1 in Pascal VOC, 0 in ImageNet's files of the same form.
+
+    Returns:
+        The image's name, the classes of its objects, and their x0, y0, x1, y1 counted from 0, corners inclusive.
+
+    Raises:
+        UserError: it declares entities.
+        ElementTree.ParseError, ValueError: it is no such file.
+    """
     text = path.read_bytes()
     _refuse_entities(text, path)
     tree = ElementTree.fromstring(text)
     name = tree.findtext("filename") or path.stem
     boxes = [
-        [float(box.findtext(side, "nan")) - 1 for side in ("xmin", "ymin", "xmax", "ymax")]  # VOC counts from 1
+        [float(box.findtext(side, "nan")) - first for side in ("xmin", "ymin", "xmax", "ymax")]
         for box in tree.iterfind("object/bndbox")
     ]
-    return name, boxes
+    return name, [one.findtext("name", "") for one in tree.iterfind("object")], boxes
 
 
 def _refuse_entities(text: bytes, path: Path) -> None:
