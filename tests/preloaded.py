@@ -154,15 +154,25 @@ def main(requests: socket.socket, unfiltered: list) -> list[str]:
 def _keep(child: int, control: socket.socket) -> None:
     def end_with_worker() -> None:
         control.recv(1)  # nothing is ever sent: it returns when the other end is closed
-        for kill in (os.killpg, os.kill):  # it may not have its group yet
+        for process in [child, *_descendants(child)]:
             with suppress(ProcessLookupError):
-                kill(child, signal.SIGKILL)
+                os.kill(process, signal.SIGKILL)
 
     threading.Thread(target=end_with_worker, daemon=True).start()
     _, status = os.waitpid(child, 0)
     with suppress(OSError):
         control.send(str(os.waitstatus_to_exitcode(status)).encode())
     os._exit(0)
+
+
+def _descendants(process: int) -> list[int]:
+    """Processes of a run on several devices have groups of their own, and may wait for each other for long."""
+    found: list[int] = []
+    for path in Path(f"/proc/{process}/task").glob("*/children"):
+        with suppress(OSError):
+            for one in map(int, path.read_text().split()):
+                found += [one, *_descendants(one)]
+    return found
 
 
 def _become(request: dict, streams: Sequence[int], unfiltered: list) -> list[str]:

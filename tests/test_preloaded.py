@@ -108,7 +108,7 @@ WORKER = """
 import os, sys
 sys.path.insert(0, {root!r})
 from tests.preloaded import Process
-process = Process([{script!r}], cwd=".", env=os.environ)
+process = Process([{script!r}], cwd=".", env=os.environ, stderr=sys.stderr)
 process.stdout.readline()
 print(process.pid, flush=True)
 os.kill(os.getpid(), 9)
@@ -117,10 +117,11 @@ os.kill(os.getpid(), 9)
 
 def test_nothing_outlives_a_worker_that_is_killed(script, tmp_path):
     root = str(Path(__file__).parents[1])
-    script.write_text("import time\nprint('here', flush=True)\ntime.sleep(600)")
+    child = "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'], start_new_session=True)"
+    script.write_text(f"import subprocess, sys, time\n{child}\nprint('here', flush=True)\ntime.sleep(600)")
     worker = [sys.executable, "-c", WORKER.format(root=root, script=str(script))]
     with subprocess.Popen(worker, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as process:
-        # until all who hold its stderr have ended: the preloaded process and its keeper too
+        # until all who hold its stderr have ended: the preloaded process, its keeper, the script's child
         out, err = process.communicate()
     assert process.returncode == -signal.SIGKILL and err == ""
     with pytest.raises(ProcessLookupError):
