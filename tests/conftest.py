@@ -24,6 +24,7 @@ import pytest
 from PIL import Image
 
 from camexp.precision import NATIVE
+from tests.preloaded import Process
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
@@ -112,19 +113,41 @@ def script(
     return call
 
 
-def run_process(name: str, *arguments: str, cwd: Path) -> Finished:
-    """Run a script as its user does, in a process of its own."""
-    result = subprocess.run(
-        [sys.executable, str(ROOT / name), *arguments],
-        cwd=cwd, capture_output=True, text=True, env={**os.environ, "PYTHONWARNINGS": "default"},
-    )  # fmt: skip
-    return Finished(result.returncode, result.stdout, result.stderr)
+@contextmanager
+def started(
+    name: str, *arguments: str, cwd: Path, fresh: bool, stderr: int, **environment: str
+) -> Iterator[Process | subprocess.Popen[str]]:
+    """A script in a process group of its own, which does not outlive the block, whatever becomes of the test."""
+    command, env = [str(ROOT / name), *arguments], {**os.environ, **environment}
+    process: Process | subprocess.Popen[str]
+    if fresh or not sys.platform.startswith("linux"):
+        process = subprocess.Popen(
+            [sys.executable, *command],
+            cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=stderr, text=True, start_new_session=True,
+        )  # fmt: skip
+    else:
+        process = Process(command, cwd=cwd, env=env, stderr=stderr)
+    with process:
+        try:
+            yield process
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def run_process(name: str, *arguments: str, cwd: Path, fresh: bool = False) -> Finished:
+    """Run a script as its user does, in a process of its own; ``fresh``: in one that has nothing imported yet."""
+    options = {"cwd": cwd, "fresh": fresh, "stderr": subprocess.PIPE, "PYTHONWARNINGS": "default"}
+    with started(name, *arguments, **options) as process:
+        out, err = process.communicate()
+    assert process.returncode is not None
+    return Finished(process.returncode, out, err)
 
 
 class Running:
     """A script in a process group of its own, whose lines can be waited for."""
 
-    def __init__(self, process: subprocess.Popen[str]):
+    def __init__(self, process: Process | subprocess.Popen[str]):
         self.process = process
 
     def until(self, pattern: str) -> re.Match[str]:
@@ -142,24 +165,15 @@ class Running:
         if signum is not None:
             self.process.send_signal(signum)
         out, _ = self.process.communicate()
+        assert self.process.returncode is not None
         return Finished(self.process.returncode, out, "")
 
 
 @contextmanager
-def running(name: str, *arguments: str, cwd: Path) -> Iterator[Running]:
-    """Start a script, which does not outlive the block, whatever becomes of the test. Its two streams are one."""
-    process = subprocess.Popen(
-        [sys.executable, str(ROOT / name), *arguments],
-        cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
-    )  # fmt: skip
-    try:
+def running(name: str, *arguments: str, cwd: Path, fresh: bool = False) -> Iterator[Running]:
+    """Start a script, which does not outlive the block. Its two streams are one."""
+    with started(name, *arguments, cwd=cwd, fresh=fresh, stderr=subprocess.STDOUT) as process:
         yield Running(process)
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        assert process.stdout is not None
-        process.stdout.close()
-        process.wait()
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import subprocess
@@ -74,6 +75,7 @@ def full() -> list[str]:
     return content
 
 
+@functools.cache
 def forbidden() -> list[str]:
     """Every package that is importable here, less those of the minimal installation."""
     allowed = closure([one.name for one in MINIMAL]) | {"camexp"}

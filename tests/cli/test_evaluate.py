@@ -76,7 +76,7 @@ def test_methods_side_by_side_and_faithfulness(run):
 def test_principal_components_beside_cam_in_a_process_of_their_own(run, tmp_path):
     done = run_process(
         "evaluate.py", "ckpt=run/checkpoints/best.ckpt", "cam=cam,pc1", "num_workers=0", "gpus=0", "output=out",
-        "faithfulness.images=2", "faithfulness.steps=2", cwd=tmp_path,
+        "faithfulness.images=2", "faithfulness.steps=2", cwd=tmp_path, fresh=True,
     )  # fmt: skip
     assert done.code == 0, done.err
     cam, pc1 = metrics("out")["methods"].values()

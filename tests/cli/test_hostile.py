@@ -141,28 +141,27 @@ def test_checkpoints_that_do_not_belong(script, trained, tmp_path, colours):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the limit stands in for a full disk")
-def test_a_full_disk_keeps_what_was_there(colours, tmp_path):
+def test_a_full_disk_keeps_what_was_there(script, colours, tmp_path):
     """No file may grow beyond a limit that the second checkpoint, with its optimizer's state, would pass."""
     command = [
-        sys.executable, str(ROOT / "train.py"), "dataset=imagefolder", f"dataset.root={colours}", *TINY,
+        "train.py", "dataset=imagefolder", f"dataset.root={colours}", *TINY,
         "checkpoint.every_n_steps=2", "hydra.run.dir=run", "logger=csv", "inspect.every_n_steps=0", "resume=auto",
     ]  # fmt: skip
-    first = subprocess.run([*command, "trainer.max_steps=2"], cwd=tmp_path, capture_output=True, text=True)
-    assert first.returncode == 0, first.stderr
+    first = script(*command, "trainer.max_steps=2")
+    assert first.code == 0, first.err
     size = (tmp_path / "run/checkpoints/last.ckpt").stat().st_size
-
-    def limit():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2, size // 2))
-
-    full = subprocess.run(
-        [*command, "trainer.max_steps=6"], cwd=tmp_path, capture_output=True, text=True, preexec_fn=limit
-    )
-    assert full.returncode == 1 and "Traceback" not in full.stdout + full.stderr
-    assert "could not be written" in full.stderr and full.stderr.count("\n") == 1, full.stderr
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2, before[1]))
+    try:
+        full = script(*command, "trainer.max_steps=6")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert full.code == 1 and "Traceback" not in full.out + full.err
+    assert "could not be written" in full.err and full.err.count("\n") == 1, full.err
     assert not list((tmp_path / "run").rglob(".[0-9]*~*"))
     assert newest_intact(tmp_path / "run/checkpoints").exists()
-    freed = subprocess.run([*command, "trainer.max_steps=6"], cwd=tmp_path, capture_output=True, text=True)
-    assert freed.returncode == 0 and "after step 2" in freed.stdout, freed.stderr
+    freed = script(*command, "trainer.max_steps=6")
+    assert freed.code == 0 and "after step 2" in freed.out, freed.err
 
 
 @pytest.mark.long

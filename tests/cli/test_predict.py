@@ -190,7 +190,7 @@ def test_less_can_be_asked_for(script, ckpt, photos, tmp_path):
 
 @pytest.mark.slow
 def test_a_process_of_its_own(ckpt, photos, tmp_path):
-    done = run_process("predict.py", f"ckpt={ckpt}", f"input={photos / 'b=1, ü [x].jpg'}", cwd=tmp_path)
+    done = run_process("predict.py", f"ckpt={ckpt}", f"input={photos / 'b=1, ü [x].jpg'}", cwd=tmp_path, fresh=True)
     assert done.code == 0, done.err
     folder = re.search(r"results\s+(\S+)", done.out)[1]
     assert re.fullmatch(r"outputs/predict/\d{4}-\d\d-\d\d/\d\d-\d\d-\d\d", folder)

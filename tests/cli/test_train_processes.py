@@ -48,7 +48,7 @@ def test_ctrl_c_keeps_the_last_state(colours, tmp_path):
 
 @pytest.mark.slow
 def test_help_is_quick_to_read_and_explains(tmp_path):
-    done = run_process("train.py", "--help", cwd=tmp_path)
+    done = run_process("train.py", "--help", cwd=tmp_path, fresh=True)
     assert done.code == 0
     assert "The ten options most used" in done.out
     assert "dataset: caltech101, caltech256, imagefolder, shapes" in done.out
@@ -63,8 +63,9 @@ def test_help_is_quick_to_read_and_explains(tmp_path):
 @pytest.mark.slow
 def test_a_process_of_its_own_prints_plain_lines(colours, tmp_path):
     done = run_process(
-        "train.py", "dataset=imagefolder", f"dataset.root={colours}", *TINY, "hydra.run.dir=run", cwd=tmp_path
-    )
+        "train.py", "dataset=imagefolder", f"dataset.root={colours}", *TINY, "hydra.run.dir=run",
+        cwd=tmp_path, fresh=True,
+    )  # fmt: skip
     assert done.code == 0, done.err
     assert "\x1b" not in done.out
     assert re.search(r"step 6: validation accuracy \d\.\d+, loss", done.out)

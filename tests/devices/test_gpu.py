@@ -10,6 +10,7 @@ import json
 import math
 import shutil
 import signal
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +20,11 @@ from safetensors.torch import save_file
 
 from camexp.models.trunks import build_trunk
 from camexp.precision import resolve_precision
-from tests.conftest import TINY, paint, run_process
+from tests import conftest
+from tests.conftest import TINY, paint
 
 pytestmark = [pytest.mark.gpu, pytest.mark.slow]
+run_process = partial(conftest.run_process, fresh=True)  # CUDA, once asked for, survives no fork
 SMALL = (*(option for option in TINY if not option.startswith("trainer.gpus")), "trainer.log_every_n_steps=1")
 TRUNKS = {
     "frozen": ("model.weights=w.safetensors", "model.freeze=trunk", "transform=flip", "features.cache=kept"),

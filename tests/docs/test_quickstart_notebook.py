@@ -11,8 +11,17 @@ from nbclient import NotebookClient
 from tests.conftest import ROOT
 
 
+def fewer_pictures(folder: Path) -> None:
+    """The data set of the notebook with a tenth of its pictures, as a configuration of the user's own beside it."""
+    config = (ROOT / "camexp" / "conf" / "dataset" / "shapes.yaml").read_text(encoding="utf-8")
+    assert config.count("per_class: 260") == 1
+    (folder / "conf" / "dataset").mkdir(parents=True)
+    (folder / "conf" / "dataset" / "shapes.yaml").write_text(config.replace("per_class: 260", "per_class: 26"))
+
+
 @pytest.mark.slow
 def test_the_quickstart_runs(tmp_path, monkeypatch):
+    fewer_pictures(tmp_path)
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")  # `camexp` is there
     notebook = nbformat.read(ROOT / "docs" / "quickstart.ipynb", as_version=4)
     NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(tmp_path)}}).execute()

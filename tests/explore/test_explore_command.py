@@ -50,7 +50,7 @@ def test_an_image_is_explained_and_ctrl_c_ends_it(ckpt, tmp_path, signum):
 
 @pytest.mark.slow
 def test_where_others_reach_it_the_address_has_a_token(ckpt, tmp_path):
-    with running("explore.py", ckpt, "port=0", "host=0.0.0.0", *QUICK, cwd=tmp_path) as process:
+    with running("explore.py", ckpt, "port=0", "host=0.0.0.0", *QUICK, cwd=tmp_path, fresh=True) as process:
         found = process.until(r"look at +http://([^:]+):(\d+)/\?token=(\S+) ")
         assert found[1] == own_address() and len(found[3]) > 40
         answers = []

@@ -29,7 +29,7 @@ def weights(folder):
 
 @pytest.mark.slow
 def test_a_failed_job_ends_no_other_and_a_sweep_goes_on(options, tmp_path):
-    swept = (*options, "trainer.max_epochs=60", "model.head.channels=-3,8,9")
+    swept = (*options, "trainer.max_epochs=30", "model.head.channels=-3,8,9")
     options_of_folder = ("hydra.sweep.dir=sweep", "hydra.sweeper.max_batch_size=1")
     with running("train.py", *swept, *options_of_folder, cwd=tmp_path) as process:
         process.until("run folder sweep/2")  # job 0 has failed, job 1 is done
@@ -49,7 +49,7 @@ def test_a_failed_job_ends_no_other_and_a_sweep_goes_on(options, tmp_path):
     )
     assert "Traceback" not in done.out + done.err
     whole = run_process(
-        "train.py", *options[1:], "model.head.channels=9", "trainer.max_epochs=60", "hydra.run.dir=whole", cwd=tmp_path
+        "train.py", *options[1:], "model.head.channels=9", "trainer.max_epochs=30", "hydra.run.dir=whole", cwd=tmp_path
     )
     assert whole.code == 0
     ours, alone = weights(tmp_path / "sweep/2"), weights(tmp_path / "whole")

@@ -133,7 +133,7 @@ def test_compiled(data, colours, tmp_path, monkeypatch, precision):
     save_file(build_trunk("vgg11", 1 / 16).features.state_dict(), "w.safetensors")
     frozen = ("model.weights=w.safetensors", "model.freeze=trunk", "features.cache=kept", "transform=flip")
     own = ("compile=true", f"precision={precision}", "trainer.max_steps=2")
-    done = run_process("train.py", *data, *SPREAD, *frozen, *own, cwd=tmp_path)
+    done = run_process("train.py", *data, *SPREAD, *frozen, *own, cwd=tmp_path, fresh=True)
     assert done.code == 0, done.err
     for compiled, format, folder in (("true", precision, "compiled"), ("false", reference(precision), "exact")):
         common = (CKPT, "gpus=0", "num_workers=0", f"compile={compiled}", f"precision={format}")

@@ -249,7 +249,7 @@ def test_tensorboard_shows_each_step_once(run, tmp_path):
 def test_killed_at_any_moment(colours, tmp_path):
     """``kill -9`` at random moments of a process of its own, between one step and the next."""
     common = ("dataset=imagefolder", f"dataset.root={colours}", *TINY, *OPTIONS, "num_workers=1", "transform=augment",
-              "trainer.max_epochs=60", "logger=csv")  # fmt: skip
+              "trainer.max_epochs=40", "logger=csv")  # fmt: skip
     assert run_process("train.py", *common, "hydra.run.dir=whole", cwd=tmp_path).code == 0
     moments = random.Random(0)
     for _ in range(5):
