@@ -24,7 +24,7 @@ def find_cub200(root: str | None) -> ImageSet:
     Raises:
         UserError: a table or an image that is absent, tables that do not fit together, or a line of another form.
     """
-    folder = require_folder(root)
+    folder = require_folder(root, "the folder that holds or is CUB_200_2011")
     folder = folder / "CUB_200_2011" if (folder / "CUB_200_2011").is_dir() else folder
     names = _table(folder / "images.txt", 1)
     classes = _table(folder / "classes.txt", 1)

@@ -29,14 +29,14 @@ def find_imagefolder(root: str | None, extensions: Sequence[str] | None = None) 
     return collect_images(folder, class_folders(folder), str, has_extension(endings))
 
 
-def require_folder(root: str | None) -> Path:
+def require_folder(root: str | None, expected: str = "a folder with one sub-folder a class") -> Path:
     """``dataset.root`` as a path that exists."""
     if not root:
-        raise UserError("dataset.root is not given: add dataset.root=DIR, a folder with one sub-folder a class")
+        raise UserError(f"dataset.root is not given: add dataset.root=DIR, {expected}")
     folder = Path(root).expanduser()
     if not folder.is_dir():
         came = "is a file" if folder.exists() else "does not exist"
-        raise UserError(f"dataset.root={root} {came}: expected a folder with one sub-folder a class")
+        raise UserError(f"dataset.root={root} {came}: expected {expected}")
     return folder
 
 

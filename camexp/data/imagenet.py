@@ -37,7 +37,7 @@ def find_imagenet(root: str | None) -> ImageSet:
     Raises:
         UserError: a folder that is absent, or a validation image without a known class.
     """
-    given = require_folder(root)
+    given = require_folder(root, "the folder that holds or is ILSVRC, with Data/CLS-LOC in it")
     folder = given / "ILSVRC" if (given / "ILSVRC").is_dir() else given
     images = folder / IMAGES
     for part in ("train", "val"):

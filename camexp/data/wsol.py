@@ -48,7 +48,7 @@ def find_wsol(root: str | None, metadata: str | None, masks: str | None = None, 
         UserError: a list, an image or a mask that is absent, lists that do not fit together, a label out of range, or
             an image of another size than listed.
     """
-    folder = require_folder(root)
+    folder = require_folder(root, "the folder in which the paths of image_ids.txt begin")
     lists = {part: found for part in PARTS if (found := read_part(metadata_folder(metadata), part, proxy)) is not None}
     labels, count = _labels(lists)
     ids = {part: one.ids for part, one in lists.items()}
