@@ -146,7 +146,8 @@ def test_contours_give_nearly_the_same(run):
     ("arguments", "said"),
     [
         (["label=banana"], "label=banana is not known"),
-        (["part=test"], "part=test is not known"),
+        (["part=tests"], "part=tests is not known"),
+        (["part=test"], "names no such images of its own: take part=val"),
         (["components_by=x"], "components_by=x is not known"),
         (["size=7"], "size=7 is not a size"),
         (["boxes=nowhere.csv"], "boxes=nowhere.csv does not exist"),
