@@ -85,6 +85,10 @@ def min_max(maps: Tensor) -> Tensor:
     tensor([[[0.0000, 0.5000],
              [0.2500, 1.0000]]])
     """
-    low, high = maps.amin((-2, -1), keepdim=True), maps.amax((-2, -1), keepdim=True)
+    return rescale(maps, maps.amin((-2, -1), keepdim=True), maps.amax((-2, -1), keepdim=True))
+
+
+def rescale(maps: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """``low`` becomes 0 and ``high`` 1; where ``high`` is not above ``low``, all is 0."""
     span = high - low
     return torch.where(span > 0, (maps - low) / torch.where(span > 0, span, torch.ones_like(span)), 0.0)

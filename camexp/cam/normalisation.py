@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from camexp.cam.maps import rescale
+
 PERCENTILES = {"percentile": 90.0, "ivr": 30.0}  # as published
 
 
@@ -57,9 +59,7 @@ class Normalisation:
 
     def __call__(self, maps: Tensor) -> Tensor:
         """Maps ``(..., H, W)`` in [0, 1]; one with no value above what becomes 0 is 0 throughout."""
-        low, high = self.limits(maps)
-        span = high - low
-        return torch.where(span > 0, (maps - low) / torch.where(span > 0, span, torch.ones_like(span)), 0.0).clamp(0, 1)
+        return rescale(maps, *self.limits(maps)).clamp(0, 1)
 
 
 MIN_MAX = Normalisation()

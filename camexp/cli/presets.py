@@ -13,11 +13,12 @@ from camexp.config import flat
 from camexp.config.own import PACKAGED, own_folder
 from camexp.errors import UserError, nearest
 
+_PRESET = re.compile(r"experiment=([\w.-]+)")
 COMMANDS = ("predict", "evaluate", "explore")
 
 
 def preset_arguments(command: str, arguments: Sequence[str]) -> list[str]:
-    """``experiment=localise`` as overrides of the ``cam`` group; those of the command line win, and so stay behind.
+    """``experiment=localise`` as overrides of the ``cam`` group, before all others: what the command line says wins.
 
     Args:
         command: ``train`` composes presets itself, whole.
@@ -26,17 +27,15 @@ def preset_arguments(command: str, arguments: Sequence[str]) -> list[str]:
     Raises:
         UserError: no such preset, or one that says nothing of maps.
 
-    >>> preset_arguments("predict", ["experiment=localise", "input=a.jpg"])
-    ['cam=pc1', 'cam.affinity=auto', 'input=a.jpg']
+    >>> preset_arguments("predict", ["input=a.jpg", "cam=cam", "experiment=localise"])
+    ['cam.affinity=auto', 'input=a.jpg', 'cam=cam']
     """
     if command not in COMMANDS:
         return list(arguments)
-    result: list[str] = []
-    for argument in arguments:
-        match = re.fullmatch(r"experiment=([\w.-]+)", argument)
-        result += [argument] if match is None else _maps_of(match[1])
-    chosen = [one for one in result if re.match(r"cam=", one)]
-    return [one for one in result if one not in chosen[:-1]]  # a group is chosen once
+    presets = [match[1] for one in arguments if (match := _PRESET.fullmatch(one))]
+    own = [one for one in arguments if not _PRESET.fullmatch(one)]
+    chosen = any(one.startswith("cam=") for one in own)  # Hydra takes one choice of a group
+    return [*(one for name in presets for one in _maps_of(name) if not (chosen and one.startswith("cam="))), *own]
 
 
 def _maps_of(name: str) -> list[str]:
@@ -45,7 +44,7 @@ def _maps_of(name: str) -> list[str]:
     presets = {one.stem: one for folder in _folders() for one in sorted(folder.glob("*.yaml"))}
     if name not in presets:
         raise UserError(f"experiment={name} is not a preset: {nearest(name, presets)}")
-    content: Any = OmegaConf.to_container(OmegaConf.load(presets[name]))
+    content: Any = OmegaConf.to_container(OmegaConf.load(presets[name])) or {}
     choices = [one["override /cam"] for one in content.get("defaults", []) if "override /cam" in one]
     options = [f"cam.{key}={value}" for key, value in flat(content.get("cam", {})).items()]
     if not choices and not options:

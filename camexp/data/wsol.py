@@ -24,11 +24,6 @@ from camexp.data.wsol_lists import Lists, metadata_folder, read_part
 from camexp.errors import UserError
 from camexp.reporting.progress import Progress
 
-FOLDERS = {"train": "train-weaksup", "val": "train-fullsup", "test": "test"}  # as the papers call them
-EXPECTED = (
-    "expected train, val and test with image_ids.txt and class_labels.txt each, as metadata/CUB of wsolevaluation"
-)
-
 
 def find_wsol(root: str | None, metadata: str | None, masks: str | None = None, proxy: bool = False) -> ImageSet:
     """The images that wsolevaluation's lists name, with their parts, boxes and masks.

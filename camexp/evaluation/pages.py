@@ -163,7 +163,7 @@ def figures_page(
         ("whose map", {"true": "the true class's", "predicted": "the predicted class's"}.get(
             options.label, "the best of the first five classes'")),
         ("compared at", "each image's own size" if scored is None else f"{scored[0]} × {scored[1]} pixels"),
-        ("maps", describe_maps(options.cam)),
+        ("maps", describe_maps(options.cam.model_copy(update={"method": ", ".join(summaries)}))),
         ("threshold", THRESHOLD[options.cam.normalise]),
         ("threshold chosen on", source or "these images themselves, the best for each method"),
         ("box", "around the largest part of the map at or above the threshold"),

@@ -12,7 +12,7 @@ from camexp.config import ExploreOptions
 from camexp.explore.gallery import Gallery
 from camexp.explore.networks import Network
 from camexp.explore.settings import Settings
-from camexp.methods import METHODS, TORCHCAM, build_normalisation, is_cam
+from camexp.methods import METHODS, TORCHCAM, build_normalisation, is_cam, observer
 from camexp.models import CAMClassifier
 from camexp.viewer import VIEWER, PageFile, meta
 
@@ -66,5 +66,6 @@ def page_html(networks: Sequence[Network], gallery: Gallery, begin: Settings, op
 def methods(begin: Settings) -> list[str]:
     """Those that can be chosen here: without torch-cam, the ones that need none."""
     there = find_spec("torchcam")
-    names = [name for name in METHODS if name != "ddt" and (there or name not in TORCHCAM)]  # ddt sees all images first
+    names = [name for name in METHODS if there or name not in TORCHCAM]
+    names = [name for name in names if not observer(METHODS[name](name, None))]  # images come one by one here
     return names if begin.method in names else [begin.method, *names]

@@ -43,7 +43,7 @@ def read_options(config: DictConfig) -> ExploreOptions:
     require_packages()
     colour_map(options.colormap)
     import_modules("camexp.methods")  # the page lists them all
-    refuse_observer(build_method(options.cam))
+    refuse_observer(build_method(options.cam), options.cam.method)
     return options
 
 

@@ -104,10 +104,10 @@ def read_settings(query: Mapping[str, str], begin: Settings) -> Settings:
         raise UserError(f"scales={given['scales']} are {len(scales)}: at most {MOST_SCALES} are averaged here")
     flags = {key: given[key] in ("1", "true") for key in ("flip", "ten_crop")}
     cam = CAMOptions.read({"method": given["method"], "scales": scales, **flags}, "cam")
-    layer = begin.layer if cam.method == begin.method else None
+    same = cam.method == begin.method  # what was given for one method may not go with another
     settings = Settings(
-        cam.method, layer, cam.flip, tuple(cam.scales), cam.ten_crop, begin.negatives, begin.affinity,
-        _read_size(given["size"]), begin.normalisation,
+        cam.method, begin.layer if same else None, cam.flip, tuple(cam.scales), cam.ten_crop,
+        begin.negatives if same else "keep", begin.affinity, _read_size(given["size"]), begin.normalisation,
     )  # fmt: skip
     settings.build()  # an unknown method is told before anything is decoded
     return settings

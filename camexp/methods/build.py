@@ -49,7 +49,7 @@ def observer(method: Method) -> Observe | None:
     return None if inner is None else inner.observe
 
 
-def refuse_observer(method: Method) -> None:
+def refuse_observer(method: Method, name: str) -> None:
     """Where maps are made image by image.
 
     Raises:
@@ -57,8 +57,8 @@ def refuse_observer(method: Method) -> None:
     """
     if observer(method):
         raise UserError(
-            "cam.method=ddt has to see all images of a class before the first map, as predict and evaluate do: take "
-            "cam=pc1 here, the same of each image by itself"
+            f"cam={name} has to see all images of a class before the first map, as predict and evaluate do: take "
+            "cam=pc1 here, which looks at each image by itself"
         )
 
 

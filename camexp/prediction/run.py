@@ -138,7 +138,9 @@ def _explain_all(
     if observe := observer(method):
         with Progress("looking at all images", total=len(paths), unit="images") as looking:
             for batch in batches(paths, model.preprocessing, options.batch_size, workers):
-                if not isinstance(batch, Unreadable) and not interrupts.signum:
+                if interrupts.signum:
+                    return
+                if not isinstance(batch, Unreadable):
                     observe(model, forward_pass(model, torch.stack([picture.tensor for picture in batch])), label)
                 looking.advance(1 if isinstance(batch, Unreadable) else len(batch))
     with (

@@ -171,7 +171,7 @@ def build_inspector(
 ) -> CAMInspector:
     """The snapshot callback; by default on the first validation image with its own label."""
     require_layers(method := build_method(cam), classifier)
-    refuse_observer(method)
+    refuse_observer(method, cam.method)
     images = datamodule.images
     if inspect.image is None:
         paths = [images.paths[datamodule.split.val[0]]]

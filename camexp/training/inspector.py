@@ -78,7 +78,7 @@ class CAMInspector(pl.Callback):
         self.method = method
         self.history: list[tuple[int, list[Panel]]] = []
         self.names, self.truths = names, truths or [None] * len(self.pictures)
-        self._frozen: dict[int, Tensor] = {}
+        self._frozen: dict[int, tuple[Tensor, ...]] = {}
         self._resumed = False  # from a checkpoint that watched the same
 
     @property
@@ -161,22 +161,20 @@ class CAMInspector(pl.Callback):
     def _look(self, classifier: CAMClassifier, index: int) -> tuple[list[Panel], Record]:
         """The wanted maps of one picture, and what the page holds of it."""
         picture = self.pictures[index]
-        features = self._features(classifier, index)
-        activations = classifier.head_activations(features)
-        result = classifier.explain_activations(activations)
+        inner = of_pass(self.method)
+        seen = self._pass(classifier, index, inner.layers(classifier) if inner else ())
+        result = classifier.explain_activations(seen.activations)
         logits, probabilities = result.logits[0].cpu(), result.probabilities[0].cpu()
         predicted = int(probabilities.argmax())
         labels = [predicted if wanted == "predicted" else int(wanted) for wanted in self.labels[index]]
         kept = labels
-        if is_cam(self.method):
-            maps = classifier.explain_activations(activations, labels).maps[0]
-            if self.names is not None:
-                kept = wanted_maps(len(logits), maps.shape[-2], maps.shape[-1], labels, logits.numpy())
-        elif (inner := of_pass(self.method)) and not inner.layers(classifier):
-            maps = inner.of(classifier, ForwardPass(features, activations), labels).maps[0]
+        if inner:
+            maps = inner.of(classifier, seen, labels).maps[0]
         else:
             maps = self.method(classifier, classifier.preprocess(picture)[None], labels).maps[0]
-        more = maps if kept is labels else classifier.explain_activations(activations, kept).maps[0]
+        if is_cam(self.method) and self.names is not None:
+            kept = wanted_maps(len(logits), maps.shape[-2], maps.shape[-1], labels, logits.numpy())
+        more = maps if kept is labels else classifier.explain_activations(seen.activations, kept).maps[0]
         panels = []
         for label, cam in zip(labels, maps.float().cpu().numpy(), strict=True):
             name, winner = classifier.classes[label], classifier.classes[predicted]
@@ -194,14 +192,15 @@ class CAMInspector(pl.Callback):
         append_step(path, step, seen, self.style["normalisation"])
 
     @torch.no_grad()
-    def _features(self, classifier: CAMClassifier, index: int) -> Tensor:
-        """The trunk's output for one picture; a frozen trunk is asked once."""
-        if index in self._frozen:
-            return self._frozen[index]
-        features = classifier.trunk_features(classifier.preprocess(self.pictures[index])[None])
-        if classifier.trunk_is_frozen:
-            self._frozen[index] = features
-        return features
+    def _pass(self, classifier: CAMClassifier, index: int, layers: tuple[str, ...]) -> ForwardPass:
+        """Of one picture; a frozen trunk is asked once."""
+        outputs = self._frozen.get(index)
+        if outputs is None:
+            outputs = classifier.trunk_outputs(classifier.preprocess(self.pictures[index])[None], layers)
+            if classifier.trunk_is_frozen:
+                self._frozen[index] = outputs
+        features, *others = outputs
+        return ForwardPass(features, classifier.head_activations(features), dict(zip(layers, others, strict=True)))
 
     def _append(self, step: int, panels: Sequence[Panel]) -> None:
         path = self.folder / CAM_STEPS

@@ -13,6 +13,7 @@ from scipy.io import loadmat
 
 import camexp
 from camexp.cam import Normalisation, colour_map, upsample
+from camexp.cli.presets import preset_arguments
 from camexp.images import read_image
 from camexp.models import CAMClassifier
 from tests.conftest import TINY
@@ -124,3 +125,13 @@ def test_bad_options_are_one_sentence(script, trained, tmp_path, arguments, said
         assert done.code == 1 and not (tmp_path / "bad" / "predictions.csv").exists()
         assert re.fullmatch(rf"(?s).*error: {said}.*", done.err.strip()), done.err
         assert "Traceback" not in done.err
+
+
+def test_a_preset_stands_behind_the_command_line_wherever_it_stands():
+    """What Hydra makes of the overrides is the last of each key."""
+    for given in (["cam.affinity=conv3_1", "cam=cam"], ["cam=cam", "cam.affinity=conv3_1"]):
+        for arguments in (["experiment=localise", *given], [*given, "experiment=localise"]):
+            config = dict(one.split("=", 1) for one in preset_arguments("predict", arguments))
+            assert config == {"cam": "cam", "cam.affinity": "conv3_1"}
+            assert sum(one.startswith("cam=") for one in preset_arguments("predict", arguments)) == 1
+    assert preset_arguments("train", ["experiment=localise"]) == ["experiment=localise"]

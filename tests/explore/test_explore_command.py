@@ -14,7 +14,7 @@ import pytest
 
 from camexp.explore import page, run
 from camexp.explore.listening import own_address
-from camexp.explore.settings import Settings
+from camexp.explore.settings import Settings, read_settings
 from tests.conftest import paint, running
 from tests.explore.conftest import CLASSES, picture, save_network
 
@@ -115,3 +115,10 @@ def test_help_says_what_it_is(script, caplog):
     with caplog.at_level(logging.INFO):
         done = script("explore.py", "--help")
     assert done.code == 0 and "limits.megapixels=50" in done.out and "writes no file" in done.out
+
+
+def test_what_was_given_for_one_method_stays_with_it():
+    begin = Settings(negatives="clamp_weights", affinity="auto")
+    other = read_settings({"method": "pc1"}, begin)
+    assert other.negatives == "keep" and other.affinity == "auto"
+    assert read_settings({"scales": "0.5,1"}, begin).negatives == "clamp_weights"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import signal
 
 import numpy as np
 import pytest
@@ -122,4 +123,21 @@ def test_predict_and_evaluate_look_twice(script, model, tmp_path):
 def test_image_by_image_it_cannot_be(script, name):
     done = script(name, "dataset=shapes", "dataset.per_class=4", "dataset.size=64", "model=vgg11", "model.width=0.0625",
                   "model.weights=null", "model.freeze=none", "transform.size=32", "cam=ddt", "trainer.gpus=0")  # fmt: skip
-    assert done.code == 1 and "cam.method=ddt has to see all images of a class before the first map" in done.err
+    assert done.code == 1 and "cam=ddt has to see all images of a class before the first map" in done.err
+
+
+def test_interrupted_at_the_first_look_no_map_is_made(script, model, tmp_path, monkeypatch):
+    for number in range(6):
+        paint(tmp_path / "photos" / f"{number}.png", (200, 90, 60), seed=number)
+    state = {f"classifier.{key}": value for key, value in model.state_dict().items()}
+    torch.save({"camexp": checkpoint_metadata(model, {}), "state_dict": state}, tmp_path / "a.ckpt")
+    observe = deep_descriptor.DDT.observe
+
+    def interrupted(self, *arguments):
+        observe(self, *arguments)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(deep_descriptor.DDT, "observe", interrupted)
+    done = script("predict.py", "ckpt=a.ckpt", "input=photos", "output=out", "cam=ddt", "batch_size=2", "gpus=0")
+    assert done.code == 130 and "stopped by" in done.out and "0 of 6 images are done" in done.out, (done.out, done.err)
+    assert not (tmp_path / "out" / "maps").exists()
