@@ -71,7 +71,11 @@ def test_peaks_are_those_of_the_true_classes_maps(precision):
     images, labels = torch.randn(7, 3, 96, 128), [0, 1, 2, 0, 1, 2, 1]
     sizes = [(48, 64), (30, 41), (77, 50), (48, 64), (13, 20), (48, 64), (90, 91)]
     random = np.random.default_rng(0)
-    masks = {Path(f"{i}.png"): random.random(size) > 0.5 for i, size in enumerate(sizes)}
+    masks = {}
+    for i, (height, width) in enumerate(sizes):
+        # a square for each place of the map: towards an image's edge a map is level, and rounding chooses among its peaks
+        rows, columns = np.arange(height) * 6 // height, np.arange(width) * 8 // width
+        masks[Path(f"{i}.png")] = (random.random((6, 8)) > 0.5)[np.ix_(rows, columns)]
     image_set = ImageSet(Path(), list("abc"), list(masks), labels, mask=masks.__getitem__)
     module = CAMModule(classifier, functools.partial(torch.optim.SGD, lr=0.0), images=image_set)
     trainer = fit(
