@@ -95,6 +95,8 @@ def test_every_choice_composes_and_builds(choice, tmp_path, monkeypatch):
         assert isinstance(scheduler, torch.optim.lr_scheduler.LRScheduler)
     if options.transform.train:
         instantiate(options.transform.train | {"size": list(size)}, "transform")
+    if options.regularise:
+        instantiate(options.regularise, "regularise").attach(classifier, trains_trunk=True)
     callbacks = [instantiate(callback, name) for name, callback in options.callbacks.items()]
     loggers = [instantiate(logger, f"logger={name}") for name, logger in options.logger.items()]
     devices = select_devices(options.trainer.gpus, options.trainer.cpu_processes)

@@ -36,8 +36,9 @@ def recipe(config: DictConfig) -> float:
     size = options.transform.input_size
     classifier = models.build_classifier(options.model, images.classes, size)
     classifier.optimise_for(training.device_type(devices), options.precision, options.compile)
-    datamodule = training.build_datamodule(options, images, split, classifier, devices)
-    module = training.build_module(options, classifier, datamodule)
+    regulariser = training.build_regulariser(options, classifier)
+    datamodule = training.build_datamodule(options, images, split, classifier, devices, regulariser)
+    module = training.build_module(options, classifier, datamodule, regulariser)
     trainer = training.build_trainer(options, devices, datamodule, classifier, resumed)
 
     training.fit(trainer, module, datamodule, resumed)

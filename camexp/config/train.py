@@ -78,6 +78,7 @@ class TrainOptions(Options):
     split: SplitOptions = group()
     optimizer: OptimizerOptions = group()
     scheduler: dict[str, Any] | None = group()
+    regularise: dict[str, Any] | None = group(None)
     trainer: TrainerOptions = group()
     cam: CAMOptions = group()
     callbacks: dict[str, Any] | None = group()

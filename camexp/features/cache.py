@@ -137,7 +137,7 @@ class FeatureCache:
 
 
 def open_cache(
-    features: FeatureOptions, classifier: CAMClassifier, transform: Transform | None, device: str
+    features: FeatureOptions, classifier: CAMClassifier, transform: Transform | None, device: str, changed: bool = False
 ) -> FeatureCache | None:
     """The cache that ``features`` asks for, or ``None``, with the reason logged, where nothing can be stored.
 
@@ -146,6 +146,7 @@ def open_cache(
         classifier: already frozen, with its weights and its precision.
         transform: of the training images; only none at all and :class:`Flip` have features that recur.
         device: where the trunk runs.
+        changed: whether a method of training (``regularise=has``) gives the trunk other images, or changes it inside.
     """
     asked = features.cache
     if asked in ("off", False, None):
@@ -155,6 +156,12 @@ def open_cache(
         return None
     if transform is not None and not isinstance(transform, Flip):
         log.info("features: not stored, because every epoch crops the images anew (transform=resize or flip would not)")
+        return None
+    if changed:
+        log.info(
+            "features: not stored, because regularise changes what passes the trunk in each step "
+            "(regularise.where=features or regularise.layers=[], where the method has it, would not)"
+        )
         return None
     root = DEFAULT_FOLDER if asked in ("auto", True) else Path(str(asked)).expanduser()
     cache = FeatureCache(root, describe_trunk(classifier, features.dtype, device), features.max_gb)

@@ -3,7 +3,14 @@
 from pytorch_lightning import seed_everything
 
 from camexp.devices import device_type, select_devices
-from camexp.training.build import build_datamodule, build_module, build_trainer, print_classes, read_options
+from camexp.training.build import (
+    build_datamodule,
+    build_module,
+    build_regulariser,
+    build_trainer,
+    print_classes,
+    read_options,
+)
 from camexp.training.checkpoints import Checkpoints
 from camexp.training.datamodule import CAMDataModule
 from camexp.training.fit import fit
@@ -19,6 +26,7 @@ __all__ = [
     "Checkpoints",
     "build_datamodule",
     "build_module",
+    "build_regulariser",
     "build_trainer",
     "device_type",
     "find_resume_point",

@@ -25,6 +25,7 @@ from camexp.labels import labels_as_text
 from camexp.launching.optuna_study import current_trial
 from camexp.methods import build_method, build_normalisation, refuse_observer, require_layers
 from camexp.models import CAMClassifier
+from camexp.regularisation import Regulariser
 from camexp.run_files import CAM_MAPS, CAM_STEPS, CAMS, CHECKPOINTS, METRICS
 from camexp.training.checkpoints import Checkpoints
 from camexp.training.datamodule import CAMDataModule
@@ -66,8 +67,22 @@ def print_classes(images: ImageSet, split: Split) -> None:
     log.info("\n".join(f"{label:>5}  {name:<{width}}  {train:>6}  {val:>6}" for label, name, train, val in rows))
 
 
+def build_regulariser(options: TrainOptions, classifier: CAMClassifier) -> Regulariser | None:
+    """The ``regularise`` group's method, attached to the network; ``None`` for none."""
+    if not options.regularise:
+        return None
+    regulariser: Regulariser = instantiate(options.regularise, "regularise")
+    regulariser.attach(classifier, not classifier.trunk_is_frozen)
+    return regulariser
+
+
 def build_datamodule(
-    options: TrainOptions, images: ImageSet, split: Split, classifier: CAMClassifier, devices: Devices
+    options: TrainOptions,
+    images: ImageSet,
+    split: Split,
+    classifier: CAMClassifier,
+    devices: Devices,
+    regulariser: Regulariser | None = None,
 ) -> CAMDataModule:
     """Batches in the form the network wants, with the training images' random changes."""
     transform = None
@@ -82,11 +97,22 @@ def build_datamodule(
         num_workers=options.num_workers,
         seed=options.seed,
         world_size=world_size(dict(devices), options.trainer.num_nodes),
-        features=open_cache(options.features, classifier, transform, device_type(devices)),
+        features=open_cache(
+            options.features,
+            classifier,
+            transform,
+            device_type(devices),
+            changed=regulariser is not None and (regulariser.changes_images or regulariser.changes_trunk),
+        ),
     )
 
 
-def build_module(options: TrainOptions, classifier: CAMClassifier, datamodule: CAMDataModule) -> CAMModule:
+def build_module(
+    options: TrainOptions,
+    classifier: CAMClassifier,
+    datamodule: CAMDataModule,
+    regulariser: Regulariser | None = None,
+) -> CAMModule:
     """The training step with its optimizer and schedule."""
     scheduler, factor = options.scheduler, options.optimizer.head_factor
     return CAMModule(
@@ -100,6 +126,7 @@ def build_module(options: TrainOptions, classifier: CAMClassifier, datamodule: C
         features=datamodule.features,
         images=datamodule.images,
         head_lr=None if factor == 1 else options.optimizer.lr * factor,
+        regulariser=regulariser,
     )
 
 

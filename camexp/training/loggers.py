@@ -22,7 +22,7 @@ class MetricsCSV(Logger):
     """One row for each step at which anything was logged, appended as it happens."""
 
     COLUMNS = (
-        "step", "epoch", "train/loss", "train/l2", "train/accuracy", "lr", "images_per_second",
+        "step", "epoch", "train/loss", "train/l2", "train/regularise", "train/accuracy", "lr", "images_per_second",
         "val/loss", "val/accuracy", "val/pointing",
     )  # fmt: skip
 

@@ -20,6 +20,7 @@ from camexp.features import FeatureCache
 from camexp.features.batches import IGNORE_INDEX, Batch
 from camexp.models import CAMClassifier
 from camexp.models.checkpoint import METADATA, checkpoint_metadata
+from camexp.regularisation import Draws, Regulariser, Targets
 
 MakeOptimizer = Callable[..., torch.optim.Optimizer]
 MakeScheduler = Callable[..., torch.optim.lr_scheduler.LRScheduler]
@@ -41,6 +42,7 @@ class CAMModule(pl.LightningModule):
         images: the image set; where it brings masks, validations measure whether the maps of the true classes peak
             on the objects: ``val/pointing``.
         head_lr: the head's learning rate; ``None``: the optimizer's, as of all other parameters.
+        regulariser: a method that changes what the steps train on; attached to the classifier.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class CAMModule(pl.LightningModule):
         features: FeatureCache | None = None,
         images: ImageSet | None = None,
         head_lr: float | None = None,
+        regulariser: Regulariser | None = None,
     ):
         super().__init__()
         self.classifier = classifier
@@ -62,6 +65,7 @@ class CAMModule(pl.LightningModule):
         self.steps_per_epoch, self.total_steps, self.seed = steps_per_epoch, total_steps, seed
         self.config = config or {}
         self.features, self.head_lr = features, head_lr
+        self.regulariser = regulariser
         self.val_accuracy = MulticlassAccuracy(len(classifier.classes), average="micro")
         self.val_loss = MeanMetric()
         self.images = images
@@ -81,6 +85,10 @@ class CAMModule(pl.LightningModule):
             return self.classifier.trunk_features(batch.images)
         return self.features.trunk_features(batch, self.classifier)
 
+    def on_fit_start(self) -> None:
+        if self.regulariser is not None:
+            self.regulariser.all_reduce_sum = self._all_reduce_sum
+
     def on_train_epoch_start(self) -> None:
         order = getattr(self.trainer.datamodule, "order", None)  # type: ignore[attr-defined]
         if order is not None:
@@ -96,8 +104,11 @@ class CAMModule(pl.LightningModule):
         processes = self.trainer.world_size
         if processes > 1:  # the same dropout as one process would draw for the whole batch
             head.rows = int(count), (torch.arange(len(labels)) * processes + self.trainer.global_rank) % int(count)
-        logits = self(batch)
-        summed = F.cross_entropy(logits, labels, ignore_index=IGNORE_INDEX, reduction="sum")
+        if self.regulariser is None:
+            logits, added = self(batch), None
+            summed = F.cross_entropy(logits, labels, ignore_index=IGNORE_INDEX, reduction="sum")
+        else:
+            logits, summed, added = self._regularised(self.regulariser, batch)
         sums = self._all_reduce_sum(torch.stack([summed.detach(), (logits.argmax(1) == labels).sum()]))
         penalty = head.l2_penalty()
         cross_entropy, accuracy = sums / count
@@ -105,8 +116,29 @@ class CAMModule(pl.LightningModule):
         self.log("lr", self.trainer.optimizers[0].param_groups[0]["lr"])
         # Lightning would count from 0, a step behind the checkpoints and snapshots of the same moment
         self.log("step", float(self.trainer.global_step + 1))
+        if added is not None:
+            self.log("train/regularise", self._all_reduce_sum(added.detach()) / count)
+            summed = summed + added
         # gradients are averaged over the processes, whose shares may differ by an image
         return summed * processes / count + penalty
+
+    def _regularised(self, regulariser: Regulariser, batch: Batch) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Logits ``(B, C)`` of a batch that a method of training changes, their summed cross-entropy, and the method's
+        summed penalty."""
+        head, targets = self.classifier.head, Targets(batch.labels)
+        draws = Draws(*(head.rows or (len(batch.labels), torch.arange(len(batch.labels)))))
+        regulariser.progress = self.trainer.global_step / self.total_steps
+        regulariser.begin_step(draws)
+        if regulariser.changes_images:  # none of them is stored then
+            images, targets = regulariser.images(batch.images, targets, draws)
+            batch = batch._replace(images=images)
+        features, targets = regulariser.features(self.trunk_features(batch), targets, draws)
+        activations = head.activations(features)
+        logits = head(activations)
+        penalties = regulariser.penalty(head, features, activations, targets, draws)
+        regulariser.end_step()
+        added = None if penalties is None else (penalties * (batch.labels != IGNORE_INDEX)).sum()
+        return logits, targets.cross_entropy(logits).sum(), added
 
     def _all_reduce_sum(self, values: Tensor) -> Tensor:
         """The sum over all training processes."""

@@ -24,6 +24,7 @@ TAGS = {
     "images_per_second": "rate/images_per_second",
     "lr": "rate/lr",
     "train/l2": "regularisation/l2",
+    "train/regularise": "regularisation/method",
 }
 # the Custom Scalars tab: what is compared in one chart, as regular expressions of tags
 CHARTS = {
@@ -34,7 +35,7 @@ CHARTS = {
     "images per second": ("images_per_second",),
 }
 METRICS = ("val/accuracy", "val/loss", "val/pointing", "train/loss", "images_per_second")  # what runs are sorted by
-GROUPS = ("model", "dataset", "optimizer", "scheduler", "transform")  # hyperparameters of every run: their choices
+GROUPS = ("model", "dataset", "optimizer", "scheduler", "transform", "regularise")  # of every run: their choices
 OPTIONS = ("optimizer.lr", "batch_size", "trainer.max_epochs", "seed")  # and these
 # options that change no result
 UNTOLD = frozenset(

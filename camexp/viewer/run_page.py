@@ -32,6 +32,7 @@ CURVES: dict[str, tuple[str, dict[str, str]]] = {
     "Learning rate": ("", {"lr": "learning rate"}),
     "Speed": ("images/s", {"images_per_second": "images per second"}),
     "L2 of the head": ("", {"train/l2": "penalty"}),
+    "Penalty of regularise": ("", {"train/regularise": "penalty"}),
 }
 
 

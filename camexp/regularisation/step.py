@@ -1,0 +1,63 @@
+"""What a training step holds for methods that change it: targets, and random numbers for each image."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from camexp.features.batches import IGNORE_INDEX
+
+
+class Targets(NamedTuple):
+    """What the logits of a batch are to say.
+
+    Attributes:
+        labels: ``(B,)`` the class of each image; ``IGNORE_INDEX`` for one that is not to count.
+        mixed_in: ``(B,)`` the class of what was mixed into each, if anything was.
+        share: of each image that is still its own, 0 to 1.
+
+    >>> targets = Targets(torch.tensor([0, 1]), mixed_in=torch.tensor([1, 0]), share=0.75)
+    >>> targets.cross_entropy(torch.tensor([[2.0, 0.0], [2.0, 0.0]]))
+    tensor([0.6269, 1.6269])
+    """
+
+    labels: Tensor
+    mixed_in: Tensor | None = None
+    share: float = 1.0
+
+    def cross_entropy(self, logits: Tensor) -> Tensor:
+        """``share · CE(labels) + (1 - share) · CE(mixed_in)`` of each image, ``(B,)``, of logits ``(B, C)``."""
+        own = F.cross_entropy(logits, self.labels, ignore_index=IGNORE_INDEX, reduction="none")
+        if self.mixed_in is None:
+            return own
+        other = F.cross_entropy(logits, self.mixed_in, ignore_index=IGNORE_INDEX, reduction="none")
+        return self.share * own + (1 - self.share) * other
+
+
+class Draws:
+    """Random numbers of a step: an image's do not depend on how many processes share its batch.
+
+    Args:
+        count: the size of the batch, over all processes.
+        rows: ``(B,)`` which of its images are here.
+
+    >>> _ = torch.manual_seed(0)
+    >>> whole = Draws(4, torch.arange(4)).uniform(2)
+    >>> _ = torch.manual_seed(0)
+    >>> torch.equal(Draws(4, torch.tensor([1, 3])).uniform(2), whole[[1, 3]])
+    True
+    """
+
+    def __init__(self, count: int, rows: Tensor):
+        self.count, self.rows = count, rows
+
+    def uniform(self, *shape: int) -> Tensor:
+        """``(B, *shape)`` in [0, 1), on the CPU."""
+        return torch.rand(self.count, *shape)[self.rows]
+
+    def shared(self, *shape: int) -> Tensor:
+        """``shape`` in [0, 1), the same in every process, on the CPU."""
+        return torch.rand(shape)
