@@ -25,6 +25,10 @@ SIZES = [(1, 3, 64, 64), (4, 3, 97, 203), (2, 3, 130, 75)]
 NETWORKS = {
     "vgg11": {"trunk": "vgg11"},
     "vgg11_bn": {},
+    **{
+        f"{pool} pooling": {"trunk": "vgg11", "head": {"channels": 8, "init_std": 0.3, "pool": pool}}
+        for pool in ("tap", "lse", "gem", "attention")
+    },
     "resnet50, gap, output stride 16": {
         "trunk": "torchvision/resnet50", "head": {"kind": "gap", "bias": True, "init_std": 0.3}, "output_stride": 16,
     },
