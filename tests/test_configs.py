@@ -112,6 +112,7 @@ def test_caltech256_is_the_recipe():
     options = composed("train", "dataset=caltech256")
     assert options.model.to_dict() == {
         "trunk": "vgg19", "width": 1.0, "weights": "imagenet", "freeze": "trunk", "output_stride": None,
+        "out_layers": None,
         "head": {
             "kind": "cam", "channels": 1024, "dropout": 0.5, "bias": False, "init_std": 0.01, "l2": 0.01,
             "pool": "gap", "tap_threshold": 0.1, "lse_r": 5.0, "gem_p": 3.0,

@@ -57,6 +57,13 @@ def _require_head(head: Any) -> Any:
     return head
 
 
+def _require_layers(layers: Any) -> Any:
+    named = isinstance(layers, list) and layers and all(isinstance(layer, str) for layer in layers)
+    if layers is not None and not (named and len(set(layers)) == len(layers)):
+        raise ValueError("is not a list of layers, each named once: expected null, or as [conv4_3,conv5_3]")
+    return layers
+
+
 def _require_scales(scales: Any) -> Any:
     if not isinstance(scales, list) or not scales:
         raise ValueError("is not a list of sizes: expected as [1.0] or [0.75,1.0,1.5]")
@@ -137,6 +144,11 @@ class ModelOptions(Options):
     output_stride: int | None = Field(
         None,
         description="16 or 8: finer maps by dilating the last stages, in timm's and torchvision's networks that can",
+    )
+    out_layers: Annotated[list[str] | None, BeforeValidator(_require_layers)] = Field(
+        None,
+        description="null: the trunk's last; or [conv4_3,conv5_3]: these side by side, at the finest one's resolution; "
+        "of a ViT [norm] or blocks as [blocks.8]",
     )
     head: Annotated[Literal["cam", "gap"] | HeadOptions, BeforeValidator(_require_head)] = Field(
         HeadOptions(), description="model.head=gap: global average pooling and the linear layer alone"

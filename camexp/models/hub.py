@@ -63,6 +63,7 @@ class _Architecture(_Strict):
     width: float = Field(1.0, gt=0, le=8)
     head: _Head = _Head()
     output_stride: Literal[8, 16] | None = None
+    out_layers: Annotated[list[Annotated[str, Field(min_length=1, max_length=200)]], Field(max_length=64)] | None = None
 
 
 class _Preprocessing(_Strict):

@@ -86,7 +86,8 @@ def generalised_mean_pool(activations: Tensor, p: float = 3.0) -> Tensor:
     >>> generalised_mean_pool(torch.tensor([[[[6.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]]]]))
     tensor([[3.]])
     """
-    values = activations.to(_wide(activations)).clamp(min=GEM_EPSILON)
+    values = activations.to(_wide(activations))
+    values = torch.maximum(values, values.new_tensor(GEM_EPSILON))  # not clamp, which an 8-bit graph would round to 0
     most = values.amax((2, 3), keepdim=True)  # taken out, so that no power leaves float32
     return most[:, :, 0, 0] * (values / most).pow(p).mean((2, 3)).pow(1 / p)
 

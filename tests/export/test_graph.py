@@ -33,6 +33,8 @@ NETWORKS = {
         "trunk": "torchvision/resnet50", "head": {"kind": "gap", "bias": True, "init_std": 0.3}, "output_stride": 16,
     },
     "timm resnet10t": {"trunk": "timm/resnet10t"},
+    "two layers": {"trunk": "vgg11", "out_layers": ["conv4_2", "conv5_2"]},
+    "vit": {"trunk": "timm/test_vit", "head": {"kind": "gap", "init_std": 0.3}, "out_layers": ["blocks.1", "norm"]},
     "timm convnext_atto, gap": {"trunk": "timm/convnext_atto", "head": {"kind": "gap", "init_std": 0.3}},
 }  # fmt: skip
 
