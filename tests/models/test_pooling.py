@@ -181,9 +181,7 @@ def test_every_method_goes_with_every_pool(pool, options):
     assert options.get("flip") or torch.allclose(result.logits, logits, atol=1e-5)
 
 
-def test_gradcam_is_the_gradient_of_what_the_head_pools():
-    """Of attention: the weights that Grad-CAM finds are the class's, but for a factor, so that it is CAM's positive part
-    only where the attention is even."""
+def test_even_attention_is_global_average_pooling():
     model, images = network("gap"), torch.randn(1, 3, 64, 64)
     even = network("attention")
     even.load_state_dict(model.state_dict(), strict=False)
