@@ -114,7 +114,12 @@ def test_caltech256_is_the_recipe():
     options = composed("train", "dataset=caltech256")
     assert options.model.to_dict() == {
         "trunk": "vgg19", "width": 1.0, "weights": "imagenet", "freeze": "trunk", "output_stride": None,
-        "head": {"channels": 1024, "dropout": 0.5, "bias": False, "init_std": 0.01, "l2": 0.01},
+        "out_layers": None,
+        "head": {
+            "kind": "cam", "channels": 1024, "dropout": 0.5, "bias": False, "init_std": 0.01, "l2": 0.01,
+            "pool": "gap", "tap_threshold": 0.1, "lse_r": 5.0, "gem_p": 3.0,
+            "attention_channels": 128, "attention_gated": False,
+        },
     }  # fmt: skip
     assert (options.batch_size, options.trainer.max_epochs, options.transform.size) == (32, 25, 224)
     assert (options.optimizer.extra["_target_"], options.optimizer.lr) == ("torch.optim.Adam", 1e-3)

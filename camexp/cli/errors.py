@@ -57,7 +57,11 @@ def error_message(error: BaseException) -> str:
         if isinstance(cause, UserError):
             return error_message(cause)
         if match := re.search(r"Could not override '([^']+)'", text):
-            return f"{match[1]} is not an option: {nearest(match[1], known_options())}{blame()}"
+            known = known_options()
+            if match[1] in known:  # what it stands in was given as a whole, as model.head=gap
+                above = match[1].rpartition(".")[0]
+                return f"{match[1]} cannot be set beside {above}=…, which replaces all of {above}: leave one out"
+            return f"{match[1]} is not an option: {nearest(match[1], known)}{blame()}"
         if match := re.search(
             r"Could not find '(.+)/([^/']*)' Available options in '.*': (.*) Config search path", text
         ):

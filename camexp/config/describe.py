@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 import types
 from collections.abc import Iterator, Sequence
@@ -51,12 +52,15 @@ def field_at(options: type[BaseModel], location: Sequence[Any]) -> tuple[list[st
     >>> from camexp.config import TrainOptions
     >>> field_at(TrainOptions, ("model", "head", "HeadOptions", "dropout"))[0]
     ['model', 'head', 'dropout']
+    >>> field_at(TrainOptions, ("model", "head", "function-after[check(), HeadOptions]", "pool"))[0]
+    ['model', 'head', 'pool']
     """
     keys: list[str] = []
     inside: type[BaseModel] | None = options
     found = None
     for part in location:
-        if inside is not None and part == inside.__name__:  # pydantic's name for one kind of value of several
+        # pydantic's name for one kind of value of several, and of one that a function checks as a whole
+        if inside is not None and re.fullmatch(rf"(.*\W)?{inside.__name__}\]?", str(part)):
             continue
         field = next((one for one in fields_of(inside) if one.key == part), None) if inside else None
         if field is None:

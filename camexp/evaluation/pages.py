@@ -122,7 +122,7 @@ def open_report(
     """The page that is written while images are scored; nothing with ``report=false`` or without a network."""
     if not options.report or model is None:
         return nullcontext()
-    identity, normalisation = model.head.linear.bias is None, build_normalisation(options.cam)
+    identity, normalisation = model.head.mean_is_logit, build_normalisation(options.cam)
     page = {
         "subtitle": f"{len(images)} image{'s' if len(images) != 1 else ''}, {Path(str(options.ckpt)).name}",
         "meta": meta(
@@ -133,7 +133,11 @@ def open_report(
 
 
 def figures_page(
-    summaries: Mapping[str, Mapping[str, Any]], options: EvaluateOptions, images: int, trained_on: int
+    summaries: Mapping[str, Mapping[str, Any]],
+    options: EvaluateOptions,
+    images: int,
+    trained_on: int,
+    pool: str = "gap",
 ) -> dict[str, Any]:
     """What the page says besides its images.
 
@@ -141,6 +145,7 @@ def figures_page(
         summaries: of each method, see :meth:`camexp.evaluation.scores.Scores.summary`.
         images: how many there are.
         trained_on: how many of them the network was trained on.
+        pool: of the network's head.
 
     >>> options = EvaluateOptions(ckpt="a.ckpt", cam={"method": "cam"})
     >>> page = figures_page({"cam": {"top1": 0.5, "threshold": 0.12}}, options, 3, 0)
@@ -163,7 +168,7 @@ def figures_page(
         ("whose map", {"true": "the true class's", "predicted": "the predicted class's"}.get(
             options.label, "the best of the first five classes'")),
         ("compared at", "each image's own size" if scored is None else f"{scored[0]} × {scored[1]} pixels"),
-        ("maps", describe_maps(options.cam.model_copy(update={"method": ", ".join(summaries)}))),
+        ("maps", describe_maps(options.cam.model_copy(update={"method": ", ".join(summaries)}), pool)),
         ("threshold", THRESHOLD[options.cam.normalise]),
         ("threshold chosen on", source or "these images themselves, the best for each method"),
         ("box", "around the largest part of the map at or above the threshold"),

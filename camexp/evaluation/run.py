@@ -96,7 +96,8 @@ def evaluate(model: CAMClassifier | None, images: ImageSet, truth: GroundTruth, 
                 _run(model, methods, outcome, truth, options, faithful, page, scoring, progress)
             scoring.finish()
         if file is not None:
-            file.page |= figures_page(outcome.summaries(), options, len(images), outcome.trained_on)
+            pool = "gap" if model is None else model.head.pool
+            file.page |= figures_page(outcome.summaries(), options, len(images), outcome.trained_on, pool)
             file.page["curves"] = page_curves(outcome.scores)
     return outcome
 

@@ -37,7 +37,7 @@ def described(network: Network, options: ExploreOptions) -> dict[str, Any]:
 
 def identity(model: CAMClassifier, settings: Settings) -> bool:
     """Whether a map's mean is its class's logit."""
-    return is_cam(settings.build()) and model.head.linear.bias is None
+    return is_cam(settings.build()) and model.head.mean_is_logit
 
 
 def page_html(networks: Sequence[Network], gallery: Gallery, begin: Settings, options: ExploreOptions) -> str:

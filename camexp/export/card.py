@@ -17,6 +17,10 @@ from camexp.export.samples import SAMPLES
 from camexp.files import atomic_write
 
 CARD = "README.md"
+POOLINGS = {
+    "gap": "global average pooling", "tap": "thresholded average pooling", "gem": "generalised mean pooling",
+    "lse": "log-sum-exp pooling of the maps", "attention": "attention pooling",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,7 @@ def write_card(facts: Facts, folder: Path) -> None:
 def card(facts: Facts) -> str:
     """The card's text: YAML for the hub, and Markdown."""
     classes, architecture = list(facts.about["classes"]), facts.about["architecture"]
-    kind = "global average pooling and a linear layer"
+    kind = f"{POOLINGS[architecture['head'].get('pool', 'gap')]} and a linear layer"
     if architecture["head"].get("kind") != "gap":
         kind = f"a 3×3 convolution to {architecture['head'].get('channels', 1024):,} channels, {kind}"
     size = facts.about["preprocessing"]["size"]

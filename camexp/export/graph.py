@@ -58,8 +58,7 @@ class CAMGraph(nn.Module):
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """``(logits, maps)``, or ``(logits, maps, labels)`` of the top classes; all but the labels float32."""
         activations = self.head.activations(self.features(self.preprocess(image)))
-        weight, bias = self.head.linear.weight, self.head.linear.bias
-        logits = F.linear(activations.mean((2, 3)), weight, bias)
+        weight, logits = self.head.linear.weight, self.head.logits(activations)
         if self.top is None:  # as a 1×1 convolution, which every runtime has a quick way for
             return logits, F.conv2d(activations, weight[:, :, None, None])
         labels = logits.topk(self.top, dim=1).indices

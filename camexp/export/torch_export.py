@@ -43,8 +43,11 @@ def trace(graph: CAMGraph) -> ExportedProgram:
 def write_torch_export(program: ExportedProgram, folder: Path, metadata: Mapping[str, Any]) -> Path:
     """``model.pt2``; ``torch.export.load(file, extra_files={"camexp.json": ""})`` gives graph and metadata."""
     path = folder / MODEL
-    with quiet():
-        torch.export.save(program, path, extra_files={METADATA: json.dumps(metadata, ensure_ascii=False)})
+    try:
+        with quiet():
+            torch.export.save(program, path, extra_files={METADATA: json.dumps(metadata, ensure_ascii=False)})
+    except Exception as error:  # what its own writer lacks, of kinds of its own
+        raise UserError(f"to=torch_export: this graph cannot be written ({reason(error)}): take to=onnx") from error
     return path
 
 

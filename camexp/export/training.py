@@ -13,7 +13,7 @@ from camexp import __version__
 # The options of a run that say what came of it, by their keys; others name its files, devices and loggers.
 KEPT = (
     "seed", "batch_size", "precision",
-    "model.trunk", "model.width", "model.freeze", "model.output_stride", "model.head",
+    "model.trunk", "model.width", "model.freeze", "model.output_stride", "model.out_layers", "model.head",
     "transform.size", "split", "optimizer", "scheduler", "trainer.max_epochs", "trainer.max_steps", "cam.method",
 )  # fmt: skip
 

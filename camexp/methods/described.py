@@ -12,15 +12,22 @@ SHOWN = {
 }
 
 
-def describe_maps(options: CAMOptions) -> str:
+def describe_maps(options: CAMOptions, pool: str = "gap") -> str:
     """The ``cam`` group in a line.
+
+    Args:
+        pool: of the network's head: with another one than ``gap`` the mean of a map is not its class's logit.
 
     >>> describe_maps(CAMOptions()), describe_maps(CAMOptions(flip=True, scales=[1.0, 1.5]))
     ('Raw maps of cam', 'Raw maps of cam, averaged over flip, scales 1 and 1.5')
     >>> describe_maps(CAMOptions(negatives="clamp_weights", affinity="auto", normalise="ivr"))
     'Raw maps of cam, negative class weights 0, affinity=auto; each shown from its 30 % percentile to its maximum (IVR)'
+    >>> describe_maps(CAMOptions(), "tap")
+    'Raw maps of cam, of a head with tap pooling'
     """
     parts = [f"Raw maps of {options.method}" + (f" in {options.layer}" if options.layer else "")]
+    if pool != "gap":
+        parts.append(f"of a head with {pool} pooling")
     if options.negatives != "keep":
         parts.append("negative class weights 0" if options.negatives == "clamp_weights" else "negative values 0")
     if options.affinity is not None:

@@ -27,8 +27,9 @@ def build_classifier(model: ModelOptions, classes: Sequence[str], size: tuple[in
     """
     head = {"kind": model.head} if isinstance(model.head, str) else model.head.to_dict()
     classifier = CAMClassifier(
-        model.trunk, classes, Preprocessing(size), width=model.width, head=head, output_stride=model.output_stride
-    )
+        model.trunk, classes, Preprocessing(size),
+        width=model.width, head=head, output_stride=model.output_stride, out_layers=model.out_layers,
+    )  # fmt: skip
     mean, std = (
         (IMAGENET_MEAN, IMAGENET_STD)
         if model.weights is None

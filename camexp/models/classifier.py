@@ -19,6 +19,7 @@ from camexp.models.compiling import compile_trunk
 from camexp.models.head import build_head
 from camexp.models.layers import watched
 from camexp.models.preprocessing import Preprocessing
+from camexp.models.stages import take_layers
 from camexp.models.threads import in_parts
 from camexp.models.trunks import build_trunk, freeze
 from camexp.precision import autocast, parameter_dtype, resolve_precision
@@ -71,6 +72,8 @@ class CAMClassifier(nn.Module):
         width: the share of the published channels.
         head: arguments of :func:`camexp.models.head.build_head`.
         output_stride: see :func:`camexp.models.trunks.build_trunk`.
+        out_layers: the layers whose outputs are the trunk's, see :func:`camexp.models.stages.take_layers`; ``None``:
+            its last one's.
 
     >>> model = CAMClassifier("vgg11", ["duck", "llama"], Preprocessing((64, 64)), width=1 / 16).eval()
     >>> x = model.preprocess(Image.new("RGB", (200, 100)))
@@ -87,6 +90,7 @@ class CAMClassifier(nn.Module):
         width: float = 1.0,
         head: Mapping[str, Any] | None = None,
         output_stride: int | None = None,
+        out_layers: Sequence[str] | None = None,
     ):
         super().__init__()
         self.classes = tuple(classes)
@@ -95,6 +99,9 @@ class CAMClassifier(nn.Module):
         if output_stride is not None:
             self.architecture["output_stride"] = output_stride
         self.trunk = build_trunk(trunk, width, output_stride)
+        if out_layers is not None:
+            self.architecture["out_layers"] = list(out_layers)
+            take_layers(self.trunk, out_layers)
         self.head = build_head(self.trunk.out_channels, len(self.classes), **self.architecture["head"])
         self.frozen_layers: list[str] = []
         self.precision = "32-true"

@@ -50,6 +50,12 @@ class _Head(_Strict):
     bias: bool = False
     init_std: float = Field(0.01, gt=0, le=10)
     l2: float = Field(0.01, ge=0, le=1e6)
+    pool: Literal["gap", "tap", "lse", "gem", "attention"] = "gap"
+    tap_threshold: float = Field(0.1, ge=0, lt=1)
+    lse_r: float = Field(5.0, ge=1e-3, le=1e3)
+    gem_p: float = Field(3.0, ge=1, le=100)
+    attention_channels: int = Field(128, ge=1, le=65536)
+    attention_gated: bool = False
 
 
 class _Architecture(_Strict):
@@ -57,6 +63,7 @@ class _Architecture(_Strict):
     width: float = Field(1.0, gt=0, le=8)
     head: _Head = _Head()
     output_stride: Literal[8, 16] | None = None
+    out_layers: Annotated[list[Annotated[str, Field(min_length=1, max_length=200)]], Field(max_length=64)] | None = None
 
 
 class _Preprocessing(_Strict):

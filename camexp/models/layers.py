@@ -59,6 +59,8 @@ def watched(trunk: Trunk, names: Sequence[str]) -> Iterator[Callable[[Tensor], t
     # torch.compile's translation runs no hook that it did not know
     through = trunk if trunk._compiled_call_impl is None else trunk.forward
 
+    patches: int | None = getattr(trunk.features, "num_prefix_tokens", None)  # of a vision transformer
+
     def keep(name: str) -> Callable[[nn.Module, Any, Any], None]:
         return lambda module, arguments, output: seen.outputs.update({name: output})
 
@@ -67,6 +69,8 @@ def watched(trunk: Trunk, names: Sequence[str]) -> Iterator[Callable[[Tensor], t
         features = through(images)
         for name in names:
             given = seen.outputs.get(name)
+            if isinstance(given, Tensor) and given.ndim == 3 and patches is not None:
+                given = seen.outputs[name] = _in_space(given, patches, features.shape[-2:])
             if not isinstance(given, Tensor) or given.ndim != 4:
                 raise UserError(f"{name} gives no features in space: take another layer")
         return (features, *(seen.outputs[name] for name in names))
@@ -75,6 +79,12 @@ def watched(trunk: Trunk, names: Sequence[str]) -> Iterator[Callable[[Tensor], t
         for name in names:
             hooks.callback(find_layer(trunk, name).register_forward_hook(keep(name)).remove)
         yield run
+
+
+def _in_space(tokens: Tensor, prefix: int, size: torch.Size) -> Tensor:
+    """Tokens ``(B, prefix + hw, D)`` as features ``(B, D, h, w)``, or as they are where they are not one a patch."""
+    patches = tokens[:, prefix:].mT
+    return patches.unflatten(2, size) if patches.shape[2] == size.numel() else tokens
 
 
 def finer_layer(trunk: Trunk, option: str = "auto") -> str:

@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from camexp.errors import UserError, nearest, reason
+from camexp.models.transformers import is_vision_transformer, vision_transformer
 from camexp.models.trunks import LIBRARIES, Trunk
+from camexp.models.unused import remove_unused
 
 # what follows the spatial features, by the names that these libraries use
 AFTER_FEATURES = (
@@ -54,7 +56,8 @@ def torchvision_trunk(name: str, output_stride: int | None = None) -> Trunk:
 
 
 def timm_trunk(name: str, output_stride: int | None = None) -> Trunk:
-    """The spatial features of a network of timm.
+    """The spatial features of a network of timm; of a vision transformer its patch tokens, see
+    :func:`camexp.models.transformers.vision_transformer`.
 
     Raises:
         UserError: timm is not installed, has no such network, or the network has no features in space.
@@ -65,6 +68,8 @@ def timm_trunk(name: str, output_stride: int | None = None) -> Trunk:
         raise UserError("model=timm needs timm: pip install 'camexp[timm]'") from error
     if not timm.is_model(name):
         raise UserError(f"model.name={name} is not a network of timm: {nearest(name, timm.list_models())}")
+    if is_vision_transformer(name):
+        return vision_transformer(name, output_stride)
     options: dict[str, Any] = {} if output_stride is None else {"output_stride": output_stride}
     try:
         features: Any = timm.create_model(name, pretrained=False, num_classes=0, global_pool="", **options)
@@ -82,65 +87,17 @@ def _trunk(features: nn.Module, name: str) -> Trunk:
         with torch.enable_grad():
             out = features.eval()(torch.zeros(1, 3, 64, 64))
     except Exception as error:  # a network of a fixed input size, or of several inputs
-        raise UserError(f"model.name: {name} gives no features in space ({reason(error)}): take a CNN") from error
+        why = reason(error)
+        raise UserError(f"model.name: {name} gives no features in space ({why}): take a CNN or a plain ViT") from error
     features.train(was_training)
     if not isinstance(out, torch.Tensor) or out.ndim != 4 or out.shape[1] < out.shape[-1] * 2:
         shape = tuple(out.shape) if isinstance(out, torch.Tensor) else type(out).__name__
-        raise UserError(f"model.name: {name} ends in {shape}, not in features (B, D, h, w): take a CNN")
+        raise UserError(f"model.name: {name} ends in {shape}, not in features (B, D, h, w): take a CNN or a plain ViT")
     removed = remove_unused(features, out)
     layers = {key: [child] for key, child in features.named_children() if any(True for _ in child.parameters())}
     trunk = Trunk(features, out.shape[1], 64 // out.shape[-1], layers, (*AFTER_FEATURES, *removed), prefix="")
     features.register_load_state_dict_pre_hook(partial(_drop_removed, removed))
     return trunk
-
-
-def remove_unused(features: nn.Module, out: Tensor) -> tuple[str, ...]:
-    """Take out what a forward pass did not use, as the norm of a head that is gone.
-
-    DistributedDataParallel waits for the gradient of every parameter, and the count of what trains is to be true.
-
-    Args:
-        features: changed in place: modules none of whose parameters was used become ``nn.Identity``; a single such
-            parameter of a module that is used stays, out of training.
-        out: what the pass gave, with its gradient function.
-
-    Returns:
-        What the state-dict keys of the modules taken out begin with.
-
-    >>> class Cut(nn.Sequential):
-    ...     def forward(self, x: Tensor) -> Tensor:
-    ...         return self[0](x)
-    >>> network = Cut(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
-    >>> remove_unused(network, network(torch.zeros(1, 3, 8, 8))), list(network.state_dict())
-    (('1.',), ['0.weight', '0.bias'])
-    """
-    used = _leaves(out)
-    removed: list[str] = []
-    for path, module in list(features.named_modules()):
-        parameters = list(module.parameters())
-        if not path or not parameters or path.startswith(tuple(removed)):
-            continue
-        if not any(parameter in used for parameter in parameters):
-            features.set_submodule(path, nn.Identity())
-            removed.append(f"{path}.")
-    for parameter in features.parameters():
-        if parameter not in used:
-            parameter.requires_grad_(False)
-    return tuple(removed)
-
-
-def _leaves(out: Tensor) -> set[Tensor]:
-    """The parameters that a tensor was computed from: the ends of its graph, no gradient needs computing."""
-    leaves, seen, ahead = set(), set(), [out.grad_fn]
-    while ahead:
-        node = ahead.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        if hasattr(node, "variable"):
-            leaves.add(node.variable)
-        ahead += [following for following, _ in node.next_functions]
-    return leaves
 
 
 def _drop_removed(

@@ -12,6 +12,7 @@ from camexp.discovery import import_modules
 from camexp.errors import UserError, reason
 from camexp.models.classifier import CAMClassifier
 from camexp.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from camexp.models.stages import TOKENS
 from camexp.models.trunks import LIBRARIES, build_trunk
 
 
@@ -51,7 +52,9 @@ def pretrained(name: str, weights: str | Path | None = None) -> CAMClassifier:
     state = network.state_dict()
     model.trunk.features.load_state_dict({key: state[key] for key in model.trunk.features.state_dict()})
     model.head.linear.load_state_dict(linear[-1].state_dict())
-    noise = torch.randn(1, 3, 96, 128, generator=torch.Generator().manual_seed(0))
+    # a vision transformer as published takes its own size and no other
+    shape = size if hasattr(network, TOKENS) else (96, 128)
+    noise = torch.randn(1, 3, *shape, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         theirs, ours = network.eval()(noise), model(noise)
     if theirs.shape != ours.shape or (theirs - ours).abs().max() > 1e-3 * theirs.abs().max().clamp(min=1e-3):

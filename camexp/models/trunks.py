@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -26,6 +27,8 @@ class Trunk(nn.Module):
 
     min_size = 32
     normalisation: tuple[tuple[float, ...], tuple[float, ...]] | None = None  # None: torchvision's
+    # where published files differ from `features` by more than a prefix: from a file's content to its state dict
+    published: Callable[[Mapping[str, Any], Trunk], Mapping[str, Any]] | None = None
 
     def __init__(
         self, features: nn.Module, out_channels: int, stride: int, layers: dict[str, list[nn.Module]],

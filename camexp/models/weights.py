@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
@@ -61,14 +62,20 @@ def _read(path: Path, trunk: Trunk, source: str) -> tuple[dict[str, Tensor], Nor
             state = load_file(path)
         except (SafetensorError, OSError, ValueError) as error:
             raise UserError(f"model.weights={source} is not a sound safetensors file ({reason(error)})") from error
+        if trunk.published is not None:
+            state = dict(trunk.published(state, trunk))
     elif suffix in (".pth", ".pt"):
         try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            # what DINO's training was started with, which stands beside its weights: a class that does nothing
+            with torch.serialization.safe_globals([Namespace]):
+                state = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # torch raises a dozen kinds, all of which mean the same to a user
             raise UserError(
                 f"model.weights={source} is not a plain file of tensors "
                 f"({reason(error)}): expected torchvision's state dict"
             ) from error
+        if isinstance(state, dict) and trunk.published is not None:
+            state = dict(trunk.published(state, trunk))
         if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
             raise UserError(f"model.weights={source} is not a state dict: expected {{name: tensor}}")
     else:
@@ -96,7 +103,7 @@ def _from_tensorflow(content: dict[str, list[np.ndarray]], trunk: Trunk, source:
     The means stay in the preprocessing: the zeros that pad a convolution then stand for the mean
     colour, exactly as in the original. Folded into the first layer's bias, the border would differ.
     """
-    layers = {name: arrays for name, arrays in content.items() if not name.startswith("fc")}
+    layers = {name: arrays for name, arrays in content.items() if not f"{name}.".startswith(("fc", *trunk.beyond))}
     state: dict[str, Tensor] = {}
     where = {module: index for index, module in trunk.features.named_children()}
     names = {name: where[modules[0]] for name, modules in trunk.layers.items()}

@@ -37,6 +37,7 @@ class Montages:
         self.size = options.montage.images
         self.pages = options.montage.pages
         self.written = 0
+        self._pool = "gap"  # of the network's head, as the images tell
         self._open: dict[int, dict[int, list[Image.Image] | None]] = {}
         self._lock = Lock()
 
@@ -45,6 +46,8 @@ class Montages:
         if not self.size or (self.pages is not None and index >= self.pages * self.size):
             return
         style = self.options.montage.tile, self.options.colormap, self.options.alpha
+        if image is not None:
+            self._pool = image.pool
         row = None if image is None else montage_row(image, *style, build_normalisation(self.options.cam))
         page = index // self.size
         with self._lock:
@@ -54,7 +57,8 @@ class Montages:
                 return
             del self._open[page]
         if tiles := [tiles for _, tiles in sorted(rows.items()) if tiles is not None]:
-            write_montage(self.folder / f"montage_{page + 1:04d}.png", tiles, describe_maps(self.options.cam))
+            made = describe_maps(self.options.cam, self._pool)
+            write_montage(self.folder / f"montage_{page + 1:04d}.png", tiles, made)
             with self._lock:
                 self.written += 1
 

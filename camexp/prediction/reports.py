@@ -29,11 +29,12 @@ def open_report(
     """The page that is written while images are explained; nothing with ``report=false``."""
     if not options.report:
         return nullcontext()
-    identity = is_cam(build_method(options.cam)) and model.head.linear.bias is None
+    plain, made = is_cam(build_method(options.cam)), describe_maps(options.cam, model.head.pool)
     size = model.preprocessing.size
     facts = [
         ("checkpoint", options.ckpt),
-        ("maps", describe_maps(options.cam)),
+        ("maps", made),
+        *([("map and logit", model.head.tie)] if plain else []),
         ("precision", model.precision),
         ("size", "each image's own" if size is None else f"{size[0]} × {size[1]} pixels"),
         ("true class", "the name of an image's folder, where the network has a class of that name"),
@@ -44,7 +45,7 @@ def open_report(
         "subtitle": f"{count} image{'s' if count != 1 else ''}, {Path(options.ckpt).name}",
         "facts": facts,
         "meta": meta(
-            model.classes, identity, describe_maps(options.cam), options.colormap, options.alpha,
+            model.classes, plain and model.head.mean_is_logit, made, options.colormap, options.alpha,
             normalisation=build_normalisation(options.cam),
         ),
     }

@@ -41,6 +41,7 @@ class Explanation:
         labels: ``(K,)`` the class of each map.
         classes: all class names.
         more: ``(L, h, w)`` maps and ``(L,)`` their classes, for the report; ``None``: the same ones.
+        pool: how the network's head pools.
     """
 
     path: Path
@@ -51,6 +52,7 @@ class Explanation:
     labels: NDArray[np.int64]
     classes: Sequence[str]
     more: tuple[NDArray[np.float32], NDArray[np.int64]] | None = None
+    pool: str = "gap"
 
     @property
     def size(self) -> tuple[int, int]:
@@ -90,7 +92,7 @@ def write_results(
         box: Box | tuple[None, ...] = box_from_map(cam) or (None,) * 4
         rows.append((image.path, image.classes[label], label, _share(image.probabilities[label]), *box, *top))
     if arrays:
-        content = _arrays(image, upsampled, describe_maps(options.cam))
+        content = _arrays(image, upsampled, describe_maps(options.cam, image.pool))
         if options.mat.write:
             with atomic_write(folder / "maps" / f"{name}.mat") as temporary:
                 savemat(temporary, content, appendmat=False, do_compression=False, oned_as="row")
@@ -112,7 +114,7 @@ def _write_overlay(image: Explanation, cam: NDArray[np.float32], path: Path, opt
     if options.colorbar:
         low, high = (float(limit) for limit in normalisation.limits(torch.from_numpy(cam)))
         heat = add_colour_bar(heat, low, high, options.colormap)
-    save_png(path, heat, describe_maps(options.cam))
+    save_png(path, heat, describe_maps(options.cam, image.pool))
 
 
 def _arrays(image: Explanation, upsampled: NDArray[np.float32] | None, made: str) -> dict[str, Any]:

@@ -98,7 +98,7 @@ def predict(model: CAMClassifier, paths: Sequence[Path], options: PredictOptions
     """
     require_layers(build_method(options.cam), model)
     outcome = Outcome(Path(options.output))
-    annotations = Annotations(outcome.folder, paths, model.classes, options)
+    annotations = Annotations(outcome.folder, paths, model.classes, options, model.head.pool)
     interrupts = Interrupts("stopping after this batch (Ctrl-C again: at once)")
     (outcome.folder / SKIPPED).unlink(missing_ok=True)  # of an earlier run into the same folder
     table = OrderedCSV(outcome.folder / PREDICTIONS, HEADER)
@@ -212,7 +212,7 @@ def explain(
     return [
         Explanation(
             paths[picture.index], picture.pixels, logits[i], probabilities[i], maps[i], labels[i], model.classes,
-            None if besides is None else (besides[0][i], besides[1][i]),
+            None if besides is None else (besides[0][i], besides[1][i]), model.head.pool,
         )
         for i, picture in enumerate(batch)
     ]  # fmt: skip

@@ -184,7 +184,7 @@ class CAMInspector(pl.Callback):
     def _record(self, step: int, seen: Sequence[Record], classifier: CAMClassifier) -> None:
         path = self.folder / CAM_MAPS
         if not self._resumed or not path.exists():
-            identity = is_cam(self.method) and classifier.head.linear.bias is None
+            identity = is_cam(self.method) and classifier.head.mean_is_logit
             labels = [[label for label in row if label != "predicted"] for row in self.labels]
             assert self.names is not None
             append_head(path, classifier.classes, identity, self.pictures, self.names, self.truths, labels)  # type: ignore[arg-type]

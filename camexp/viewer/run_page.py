@@ -59,6 +59,8 @@ def run_page(folder: Path, watched: Watched, now: Mapping[str, Any] | None = Non
     options, choices, overrides = configuration(folder, summary)
     curves = read_curves(folder / METRICS)
     what = f"Raw maps of {options.get('cam.method', 'cam')}"
+    if (pool := options.get("model.head.pool", "gap")) != "gap":
+        what += f", of a head with {pool} pooling"
     colormap, alpha = str(options.get("inspect.colormap", "jet")), float(options.get("inspect.alpha", 0.5))
     return {
         "title": folder.absolute().name,

@@ -25,10 +25,16 @@ SIZES = [(1, 3, 64, 64), (4, 3, 97, 203), (2, 3, 130, 75)]
 NETWORKS = {
     "vgg11": {"trunk": "vgg11"},
     "vgg11_bn": {},
+    **{
+        f"{pool} pooling": {"trunk": "vgg11", "head": {"channels": 8, "init_std": 0.3, "pool": pool}}
+        for pool in ("tap", "lse", "gem", "attention")
+    },
     "resnet50, gap, output stride 16": {
         "trunk": "torchvision/resnet50", "head": {"kind": "gap", "bias": True, "init_std": 0.3}, "output_stride": 16,
     },
     "timm resnet10t": {"trunk": "timm/resnet10t"},
+    "two layers": {"trunk": "vgg11", "out_layers": ["conv4_2", "conv5_2"]},
+    "vit": {"trunk": "timm/test_vit", "head": {"kind": "gap", "init_std": 0.3}, "out_layers": ["blocks.1", "norm"]},
     "timm convnext_atto, gap": {"trunk": "timm/convnext_atto", "head": {"kind": "gap", "init_std": 0.3}},
 }  # fmt: skip
 

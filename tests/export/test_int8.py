@@ -12,7 +12,7 @@ import camexp
 from camexp.errors import UserError
 from camexp.export.onnx import onnx_runner
 from camexp.images import read_image
-from tests.export.conftest import export
+from tests.export.conftest import export, network, write_checkpoint
 
 
 @pytest.mark.slow
@@ -47,6 +47,14 @@ def test_it_is_8_bit_and_close(ckpt, colours, tmp_path, preprocessing):
     assert "8-bit: calibrated on 24 images" in card and "before it was made 8-bit" in card
     props = {one.key: one.value for one in onnx.load(tmp_path / "out" / "model.onnx").metadata_props}
     assert "8-bit: calibrated on 24 images" in props["int8"] and len(json.loads(props["classes"])) == 3
+
+
+@pytest.mark.slow
+def test_generalised_means_stay_in_float32(colours, tmp_path):
+    """Their smallest value, 10⁻⁶, would be 0 in 8 bits, and a channel of zeros no number."""
+    ckpt = write_checkpoint(tmp_path / "a.ckpt", network("vgg11", head={"channels": 8, "init_std": 0.3, "pool": "gem"}))
+    exported = export(ckpt, tmp_path / "out", "onnx", int8=True, calibration=str(colours))
+    assert exported.quantised.agreement >= 0.9 and exported.quantised.correlation > 0.99
 
 
 def test_calibration_images_that_cannot_be_read(ckpt, tmp_path):

@@ -138,7 +138,9 @@ def test_layers_freeze_by_their_names():
     [
         ("timm/resnet5", None, "model.name=resnet5 is not a network of timm"),
         ("torchvision/resnet5", None, "model.name=resnet5 is not a network of torchvision"),
-        ("timm/vit_tiny_patch16_224", None, "take a CNN"),
+        ("timm/mixer_s32_224", None, "take a CNN or a plain ViT"),
+        ("timm/swin_tiny_patch4_window7_224", None, "take a CNN or a plain ViT"),
+        ("timm/vit_tiny_patch16_224", 8, "model.output_stride=8: vit_tiny_patch16_224 has the stride of its patches"),
         ("timm/densenet121", 16, "model.output_stride=16 is not possible"),
         ("torchvision/vgg11", 16, "model.output_stride=16 is not possible"),
         ("torchvision/resnet50", 5, "model.output_stride=5 is out of range"),

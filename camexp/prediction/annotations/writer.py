@@ -41,6 +41,7 @@ class Annotations:
         paths: all images.
         classes: the class names.
         options: the formats, their threshold, and what becomes an object.
+        pool: of the network's head, for the lists' own words.
 
     Attributes:
         images: how many are annotated; empty: how many of them have no object; objects: of all.
@@ -49,7 +50,9 @@ class Annotations:
         UserError: annotations of an earlier run, or images whose files would have one name.
     """
 
-    def __init__(self, folder: Path, paths: Sequence[Path], classes: Sequence[str], options: PredictOptions):
+    def __init__(
+        self, folder: Path, paths: Sequence[Path], classes: Sequence[str], options: PredictOptions, pool: str = "gap"
+    ):
         self.folder, self.options = folder / ANNOTATIONS, options
         self.images = self.empty = self.objects = 0
         self.formats: list[Format] = []
@@ -59,7 +62,7 @@ class Annotations:
         self.threshold = find_threshold(options)
         self.names = names_below(paths, options.input)
         self.normalisation = build_normalisation(options.cam)
-        about = f"Weak labels: {describe_maps(options.cam)}, above {self.threshold:g}, camexp {__version__}"
+        about = f"Weak labels: {describe_maps(options.cam, pool)}, above {self.threshold:g}, camexp {__version__}"
         self.formats = [FORMATS[name](self.folder / name, classes, about) for name in options.annotations]
         _require_distinct(self.names, self.formats, options.input)
         self._order = InOrder(self._append)
