@@ -42,8 +42,8 @@ class CutMix(Regulariser):
     Args:
         alpha: the proportion is drawn from Beta(alpha, alpha); 1 is the uniform distribution.
         probability: that a step mixes at all.
-        where: ``images``, or ``features``: boxes of the trunk's output, which features that are stored allow. That is not
-            in the paper; there every place has seen its image's own surroundings, across the box's edges.
+        where: ``images``, or ``features``: boxes of the trunk's output, which stored features allow. That is not in the
+            paper; there every place has seen its image's own surroundings, across the box's edges.
 
     Raises:
         UserError: an option out of its range.

@@ -43,7 +43,7 @@ class HideAndSeek(Regulariser):
     Args:
         patches: sides in pixels of the input; each image and step takes one of them (the paper's HaS-Mixed).
         probability: that a patch is hidden.
-        where: ``images``, or ``features``: patches of the trunk's output become 0, which features that are stored allow.
+        where: ``images``, or ``features``: patches of the trunk's output become 0, which stored features allow.
             A patch there has the nearest whole number of places, at least one. That is not in the paper.
 
     Raises:

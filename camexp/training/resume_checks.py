@@ -6,6 +6,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,10 @@ def require_same_images(before: str | None, digest: str, root: Path) -> None:
 
 def require_same_options(before: Mapping[str, Any], options: TrainOptions, folder: Path) -> None:
     old, new = flat(before), flat(options.to_dict())
+    with suppress(UserError):  # an option that is no more: told below, among those that differ
+        # an option that an earlier version did not know had the value that is its default now
+        complete = TrainOptions.read(before).model_dump(by_alias=True)
+        old, new = flat(complete), flat(options.model_dump(by_alias=True))
     changed = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
     told = [key for key in changed if not key.startswith(NOT_REPORTED)]
 

@@ -220,6 +220,23 @@ def test_what_may_change_in_the_middle_and_what_not(run, colours):
 
 
 @pytest.mark.slow
+def test_a_run_of_an_earlier_version_goes_on(run):
+    """Its configuration lacks the options that have come since, whose defaults are what it did."""
+    assert run("run", "trainer.max_epochs=1").code == 0
+    for path in Path("run/checkpoints").glob("*.ckpt"):
+        checkpoint = torch.load(path, weights_only=True)
+        config = checkpoint["camexp"]["config"]
+        config["optimizer"].pop("head_factor", None)
+        del config["model"]["head"]["pool"], config["model"]["head"]["kind"]
+        torch.save(checkpoint, path)
+    assert "optimizer.head_factor=2.0 (was 1.0)" in run("run", "optimizer.head_factor=2").err
+    assert "model.head.pool=lse (was gap)" in run("run", "model.head.pool=lse").err
+    done = run("run", "trainer.max_epochs=2")
+    assert done.code == 0, done.err
+    assert json.loads(Path("run/summary.json").read_text())["steps"] == 6
+
+
+@pytest.mark.slow
 def test_tensorboard_shows_each_step_once(run, tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
