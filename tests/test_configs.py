@@ -96,7 +96,7 @@ def test_every_choice_composes_and_builds(choice, tmp_path, monkeypatch):
     if options.transform.train:
         instantiate(options.transform.train | {"size": list(size)}, "transform")
     if options.regularise:
-        instantiate(options.regularise, "regularise").attach(classifier, trains_trunk=True)
+        instantiate(options.regularise, "regularise").attach(classifier)
     callbacks = [instantiate(callback, name) for name, callback in options.callbacks.items()]
     loggers = [instantiate(logger, f"logger={name}") for name, logger in options.logger.items()]
     devices = select_devices(options.trainer.gpus, options.trainer.cpu_processes)

@@ -137,7 +137,7 @@ class FeatureCache:
 
 
 def open_cache(
-    features: FeatureOptions, classifier: CAMClassifier, transform: Transform | None, device: str, changed: bool = False
+    features: FeatureOptions, classifier: CAMClassifier, transform: Transform | None, device: str, recur: bool = True
 ) -> FeatureCache | None:
     """The cache that ``features`` asks for, or ``None``, with the reason logged, where nothing can be stored.
 
@@ -146,7 +146,7 @@ def open_cache(
         classifier: already frozen, with its weights and its precision.
         transform: of the training images; only none at all and :class:`Flip` have features that recur.
         device: where the trunk runs.
-        changed: whether a method of training (``regularise=has``) gives the trunk other images, or changes it inside.
+        recur: whether a method of training (``regularise=has`` does not) leaves what the trunk gives as it is.
     """
     asked = features.cache
     if asked in ("off", False, None):
@@ -157,7 +157,7 @@ def open_cache(
     if transform is not None and not isinstance(transform, Flip):
         log.info("features: not stored, because every epoch crops the images anew (transform=resize or flip would not)")
         return None
-    if changed:
+    if not recur:
         log.info(
             "features: not stored, because regularise changes what passes the trunk in each step "
             "(regularise.where=features or regularise.layers=[], where the method has it, would not)"

@@ -42,7 +42,8 @@ def take_layers(trunk: Trunk, names: Sequence[str]) -> None:
     if not names or len(set(names)) < len(names):
         raise UserError(f"model.out_layers={list(names)} is not a list of layers, each named once: take null or others")
     features: Any = trunk.features
-    if _is_sequence(features):
+    is_sequence = isinstance(features, nn.Sequential)
+    if is_sequence:
         features.taken = [_end(trunk, name) for name in names]
         features.forward = MethodType(_forward_sequence, features)
     elif hasattr(features, "forward_intermediates") and hasattr(features, "feature_info"):
@@ -108,10 +109,6 @@ def _joined(features: Any, given: list[Tensor]) -> Any:
 def _coarser(given: Sequence[Tensor]) -> list[bool]:
     finest = max(one.shape[-1] for one in given)
     return [one.shape[-1] < finest for one in given]
-
-
-def _is_sequence(features: Any) -> bool:
-    return isinstance(features, nn.Sequential)
 
 
 def _end(trunk: Trunk, name: str) -> str:

@@ -62,8 +62,6 @@ def _read(path: Path, trunk: Trunk, source: str) -> tuple[dict[str, Tensor], Nor
             state = load_file(path)
         except (SafetensorError, OSError, ValueError) as error:
             raise UserError(f"model.weights={source} is not a sound safetensors file ({reason(error)})") from error
-        if trunk.published is not None:
-            state = dict(trunk.published(state, trunk))
     elif suffix in (".pth", ".pt"):
         try:
             # what DINO's training was started with, which stands beside its weights: a class that does nothing
@@ -74,14 +72,14 @@ def _read(path: Path, trunk: Trunk, source: str) -> tuple[dict[str, Tensor], Nor
                 f"model.weights={source} is not a plain file of tensors "
                 f"({reason(error)}): expected torchvision's state dict"
             ) from error
-        if isinstance(state, dict) and trunk.published is not None:
-            state = dict(trunk.published(state, trunk))
-        if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-            raise UserError(f"model.weights={source} is not a state dict: expected {{name: tensor}}")
     else:
         raise UserError(
             f"model.weights={source} has the ending {suffix or '(none)'}: expected .npy, .pth, .pt or .safetensors"
         )
+    if isinstance(state, dict) and trunk.published is not None:
+        state = dict(trunk.published(state, trunk))
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise UserError(f"model.weights={source} is not a state dict: expected {{name: tensor}}")
     # what comes after the trunk is no part of a CAM network
     widened = {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
     return _of_trunk(widened, trunk), trunk.normalisation or TORCHVISION

@@ -27,17 +27,18 @@ class Montages:
         folder: where ``montage_0001.png`` … go.
         count: how many images there will be.
         options: ``montage``, ``colormap`` and ``alpha``.
+        pool: of the network's head.
 
     Attributes:
         written: pages so far.
     """
 
-    def __init__(self, folder: Path, count: int, options: PredictOptions):
+    def __init__(self, folder: Path, count: int, options: PredictOptions, pool: str = "gap"):
         self.folder, self.count, self.options = folder, count, options
         self.size = options.montage.images
         self.pages = options.montage.pages
         self.written = 0
-        self._pool = "gap"  # of the network's head, as the images tell
+        self.made = describe_maps(options.cam, pool)
         self._open: dict[int, dict[int, list[Image.Image] | None]] = {}
         self._lock = Lock()
 
@@ -46,8 +47,6 @@ class Montages:
         if not self.size or (self.pages is not None and index >= self.pages * self.size):
             return
         style = self.options.montage.tile, self.options.colormap, self.options.alpha
-        if image is not None:
-            self._pool = image.pool
         row = None if image is None else montage_row(image, *style, build_normalisation(self.options.cam))
         page = index // self.size
         with self._lock:
@@ -57,8 +56,7 @@ class Montages:
                 return
             del self._open[page]
         if tiles := [tiles for _, tiles in sorted(rows.items()) if tiles is not None]:
-            made = describe_maps(self.options.cam, self._pool)
-            write_montage(self.folder / f"montage_{page + 1:04d}.png", tiles, made)
+            write_montage(self.folder / f"montage_{page + 1:04d}.png", tiles, self.made)
             with self._lock:
                 self.written += 1
 

@@ -123,7 +123,7 @@ def _explain_all(
     label, method = read_label(options.label, model.classes), build_method(options.cam)
     normalisation = build_normalisation(options.cam)
     names, class_files = unique_names(paths), distinct([file_name(name) for name in model.classes])
-    pages = Montages(outcome.folder, len(paths), options)
+    pages = Montages(outcome.folder, len(paths), options, model.head.pool)
     workers = options.num_workers
     workers = min(default_workers() if workers is None else workers, len(paths) // 8)
 

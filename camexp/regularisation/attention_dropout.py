@@ -64,17 +64,17 @@ class AttentionDropout(Regulariser):
         self.layers = layers
         self._drops: list[bool] | None = None  # at the output and each layer; None outside a training step
 
-    def attach(self, classifier: CAMClassifier, trains_trunk: bool) -> None:
+    def attach(self, classifier: CAMClassifier) -> None:
         trunk = classifier.trunk
         names = list(self.layers)
         if self.layers == "auto":
             stages = [[layer for layer in trunk.layers if layer.startswith(stage)] for stage in PUBLISHED]
-            names = [stage[-1] for stage in stages if stage] if trains_trunk else []
+            names = [] if classifier.trunk_is_frozen else [stage[-1] for stage in stages if stage]
         if names and trunk._compiled_call_impl is not None:
             raise UserError(
                 "regularise=adl acts inside the trunk, which compile=true has translated: leave one of them"
             )
-        self.layers, self.changes_trunk = names, bool(names)
+        self.layers, self.features_recur = names, not names
         for place, name in enumerate(names, start=1):
             after_activation(trunk, name).register_forward_hook(self._hook(place))
 
@@ -82,7 +82,7 @@ class AttentionDropout(Regulariser):
         return lambda module, arguments, output: None if self._drops is None else self._at(output, place)
 
     def begin_step(self, draws: Draws) -> None:
-        places = 1 + (len(self.layers) if self.changes_trunk else 0)
+        places = 1 if self.features_recur else 1 + len(self.layers)
         self._drops = [number < self.drop_rate for number in draws.shared(places).tolist()]
 
     def end_step(self) -> None:

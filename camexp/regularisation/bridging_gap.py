@@ -110,12 +110,12 @@ class BridgingGap(Regulariser):
     ) -> Tensor | None:
         numbers = draws.uniform(1, *features.shape[2:]).to(features.device)
         dropped = loud(features, self.drop_threshold) & (numbers < self.drop_probability)
-        difference = (head.activations(features * ~dropped) - activations).float().abs().mean((1, 2, 3))
+        finer = torch.promote_types(activations.dtype, torch.float32)
+        difference = (head.activations(features * ~dropped) - activations).to(finer).abs().mean((1, 2, 3))
         total = self.drop * difference
         if self.progress < self.start:
             return total
         with torch.autocast(activations.device.type, enabled=False):
-            finer = torch.promote_types(activations.dtype, torch.float32)
             labels = targets.labels.clamp(min=0)  # of an image that does not count, any class will do
             terms = alignment(
                 activations.to(finer), head.linear.weight.to(finer), labels, self.foreground, self.background

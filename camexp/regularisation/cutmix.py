@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from camexp.regularisation.regulariser import Regulariser, require_share, require_where
+from camexp.regularisation.regulariser import Change, require_share
 from camexp.regularisation.step import Draws, Targets
 
 
@@ -32,7 +32,7 @@ def mixing_box(height: int, width: int, share: float, y: float, x: float) -> tup
     return y0, y1, x0, x1
 
 
-class CutMix(Regulariser):
+class CutMix(Change):
     """Yun et al., *CutMix*, ICCV 2019: a box of another image of the batch replaces that of each image, and the loss
     asks for both classes, in proportion to their areas (equations 1 and 2).
 
@@ -56,18 +56,11 @@ class CutMix(Regulariser):
     """
 
     def __init__(self, alpha: float = 1.0, probability: float = 1.0, where: str = "images"):
-        super().__init__()
+        super().__init__(where)
         self.alpha = require_share("regularise.alpha", alpha, 0.01, 100)
         self.probability = require_share("regularise.probability", probability)
-        self.changes_images = require_where(where) == "images"
 
-    def images(self, images: Tensor, targets: Targets, draws: Draws) -> tuple[Tensor, Targets]:
-        return self._mix(images, targets, draws) if self.changes_images else (images, targets)
-
-    def features(self, features: Tensor, targets: Targets, draws: Draws) -> tuple[Tensor, Targets]:
-        return (features, targets) if self.changes_images else self._mix(features, targets, draws)
-
-    def _mix(self, values: Tensor, targets: Targets, draws: Draws) -> tuple[Tensor, Targets]:
+    def change(self, values: Tensor, targets: Targets, draws: Draws, stride: int) -> tuple[Tensor, Targets]:
         mixes, y, x = draws.shared(3).tolist()
         share = float(torch.distributions.Beta(self.alpha, self.alpha).sample())
         order = draws.uniform().argsort()

@@ -108,7 +108,7 @@ class DomainAdaptation(Regulariser):
         self.samples = samples
         self.start = require_share("regularise.start", start)
 
-    def attach(self, classifier: CAMClassifier, trains_trunk: bool) -> None:
+    def attach(self, classifier: CAMClassifier) -> None:
         count, size = classifier.head.linear.weight.shape
         device = classifier.device
         self.register_buffer("class_centres", torch.zeros(count, size, device=device))

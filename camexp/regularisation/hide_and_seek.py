@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from camexp.errors import UserError
-from camexp.models import CAMClassifier
-from camexp.regularisation.regulariser import Regulariser, require_share, require_where
+from camexp.regularisation.regulariser import Change, require_share
 from camexp.regularisation.step import Draws, Targets
 
 
@@ -33,7 +32,7 @@ def visible(height: int, width: int, patch: Tensor, numbers: Tensor, probability
     return (numbers[image, row[:, :, None], column[:, None, :]] >= probability)[:, None]
 
 
-class HideAndSeek(Regulariser):
+class HideAndSeek(Change):
     """Singh and Lee, *Hide-and-Seek*, ICCV 2017: a random share of an image's square patches is hidden in each step, so
     that the network has to find more than the most telling part.
 
@@ -56,7 +55,7 @@ class HideAndSeek(Regulariser):
     """
 
     def __init__(self, patches: Sequence[int] = (16, 32, 44, 56), probability: float = 0.5, where: str = "images"):
-        super().__init__()
+        super().__init__(where)
         for patch in patches if isinstance(patches, Sequence) and not isinstance(patches, str) and patches else [None]:
             if isinstance(patch, bool) or not isinstance(patch, int) or not 1 <= patch <= 8192:
                 raise UserError(
@@ -64,22 +63,11 @@ class HideAndSeek(Regulariser):
                 )
         self.patches = tuple(patches)
         self.probability = require_share("regularise.probability", probability)
-        self.changes_images = require_where(where) == "images"
-        self.stride = 1
 
-    def attach(self, classifier: CAMClassifier, trains_trunk: bool) -> None:
-        self.stride = classifier.trunk.stride
-
-    def images(self, images: Tensor, targets: Targets, draws: Draws) -> tuple[Tensor, Targets]:
-        return (self._hide(images, 1, draws) if self.changes_images else images), targets
-
-    def features(self, features: Tensor, targets: Targets, draws: Draws) -> tuple[Tensor, Targets]:
-        return (features if self.changes_images else self._hide(features, self.stride, draws)), targets
-
-    def _hide(self, values: Tensor, stride: int, draws: Draws) -> Tensor:
+    def change(self, values: Tensor, targets: Targets, draws: Draws, stride: int) -> tuple[Tensor, Targets]:
         sides = torch.tensor([max(1, round(patch / stride)) for patch in self.patches])
         height, width = values.shape[2:]
         smallest = int(sides.min())
         chosen = sides[(draws.uniform() * len(sides)).long()]
         numbers = draws.uniform(-(-height // smallest), -(-width // smallest))
-        return values * visible(height, width, chosen, numbers, self.probability).to(values)
+        return values * visible(height, width, chosen, numbers, self.probability).to(values), targets

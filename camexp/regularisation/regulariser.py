@@ -22,22 +22,21 @@ class Regulariser(nn.Module):
     step is a buffer, which checkpoints hold; it has no parameters.
 
     Attributes:
-        changes_images: whether each epoch sees other images. Features of a frozen trunk cannot be stored then.
-        changes_trunk: the same for what is computed inside the trunk.
+        features_recur: whether the trunk gives the same of an image in each epoch, so that a frozen one's features can
+            be stored. Not where images are changed, or what is computed inside the trunk.
         progress: how much of the training is over, 0 to 1; set before each step.
         all_reduce_sum: the sum of a tensor over all training processes; set before the training.
     """
 
-    changes_images = False
-    changes_trunk = False
+    features_recur = True
 
     def __init__(self) -> None:
         super().__init__()
         self.progress = 0.0
         self.all_reduce_sum: Callable[[Tensor], Tensor] = lambda values: values  # of one process
 
-    def attach(self, classifier: CAMClassifier, trains_trunk: bool) -> None:
-        """Called once, before training, with the network.
+    def attach(self, classifier: CAMClassifier) -> None:
+        """Called once, before training, with the network, frozen where it is to be.
 
         Raises:
             UserError: a network that this method does not fit.
@@ -70,6 +69,37 @@ class Regulariser(nn.Module):
         return None
 
 
+class Change(Regulariser):
+    """A method that changes images, or with ``where=features`` the trunk's output in the same way.
+
+    Args:
+        where: ``images`` or ``features``.
+
+    Raises:
+        UserError: another word.
+    """
+
+    def __init__(self, where: str):
+        super().__init__()
+        if where not in get_args(Where):
+            raise UserError(f"regularise.where={where} is neither images nor features: choose one of them")
+        self.features_recur = where == "features"
+        self.stride = 1
+
+    def attach(self, classifier: CAMClassifier) -> None:
+        self.stride = classifier.trunk.stride
+
+    def images(self, images: Tensor, targets: Targets, draws: Draws) -> tuple[Tensor, Targets]:
+        return (images, targets) if self.features_recur else self.change(images, targets, draws, stride=1)
+
+    def features(self, features: Tensor, targets: Targets, draws: Draws) -> tuple[Tensor, Targets]:
+        return self.change(features, targets, draws, self.stride) if self.features_recur else (features, targets)
+
+    def change(self, values: Tensor, targets: Targets, draws: Draws, stride: int) -> tuple[Tensor, Targets]:
+        """Images, or features of ``stride`` pixels a place: ``(B, D, h, w)``."""
+        raise NotImplementedError
+
+
 def require_share(option: str, value: float, low: float = 0.0, high: float = 1.0) -> float:
     """A number between two others, both included.
 
@@ -83,14 +113,3 @@ def require_share(option: str, value: float, low: float = 0.0, high: float = 1.0
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
         raise UserError(f"{option}={value} is out of range: expected {low:g} to {high:g}")
     return value
-
-
-def require_where(value: str) -> Where:
-    """``images`` or ``features``, what ``regularise.where`` says.
-
-    Raises:
-        UserError: anything else.
-    """
-    if value not in get_args(Where):
-        raise UserError(f"regularise.where={value} is neither images nor features: choose one of them")
-    return value  # type: ignore[return-value]

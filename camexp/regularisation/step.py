@@ -21,7 +21,7 @@ class Targets(NamedTuple):
 
     >>> targets = Targets(torch.tensor([0, 1]), mixed_in=torch.tensor([1, 0]), share=0.75)
     >>> targets.cross_entropy(torch.tensor([[2.0, 0.0], [2.0, 0.0]]))
-    tensor([0.6269, 1.6269])
+    tensor(2.2539)
     """
 
     labels: Tensor
@@ -29,11 +29,11 @@ class Targets(NamedTuple):
     share: float = 1.0
 
     def cross_entropy(self, logits: Tensor) -> Tensor:
-        """``share · CE(labels) + (1 - share) · CE(mixed_in)`` of each image, ``(B,)``, of logits ``(B, C)``."""
-        own = F.cross_entropy(logits, self.labels, ignore_index=IGNORE_INDEX, reduction="none")
+        """``share · CE(labels) + (1 - share) · CE(mixed_in)``, summed over the images, of logits ``(B, C)``."""
+        own = F.cross_entropy(logits, self.labels, ignore_index=IGNORE_INDEX, reduction="sum")
         if self.mixed_in is None:
             return own
-        other = F.cross_entropy(logits, self.mixed_in, ignore_index=IGNORE_INDEX, reduction="none")
+        other = F.cross_entropy(logits, self.mixed_in, ignore_index=IGNORE_INDEX, reduction="sum")
         return self.share * own + (1 - self.share) * other
 
 

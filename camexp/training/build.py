@@ -72,7 +72,7 @@ def build_regulariser(options: TrainOptions, classifier: CAMClassifier) -> Regul
     if not options.regularise:
         return None
     regulariser: Regulariser = instantiate(options.regularise, "regularise")
-    regulariser.attach(classifier, not classifier.trunk_is_frozen)
+    regulariser.attach(classifier)
     return regulariser
 
 
@@ -102,7 +102,7 @@ def build_datamodule(
             classifier,
             transform,
             device_type(devices),
-            changed=regulariser is not None and (regulariser.changes_images or regulariser.changes_trunk),
+            recur=regulariser is None or regulariser.features_recur,
         ),
     )
 

@@ -42,7 +42,7 @@ class CAMModule(pl.LightningModule):
         images: the image set; where it brings masks, validations measure whether the maps of the true classes peak
             on the objects: ``val/pointing``.
         head_lr: the head's learning rate; ``None``: the optimizer's, as of all other parameters.
-        regulariser: a method that changes what the steps train on; attached to the classifier.
+        regulariser: a method that changes what the steps train on; attached to the classifier. ``None``: nothing does.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class CAMModule(pl.LightningModule):
         self.steps_per_epoch, self.total_steps, self.seed = steps_per_epoch, total_steps, seed
         self.config = config or {}
         self.features, self.head_lr = features, head_lr
-        self.regulariser = regulariser
+        self.regulariser = regulariser or Regulariser()
         self.val_accuracy = MulticlassAccuracy(len(classifier.classes), average="micro")
         self.val_loss = MeanMetric()
         self.images = images
@@ -86,8 +86,7 @@ class CAMModule(pl.LightningModule):
         return self.features.trunk_features(batch, self.classifier)
 
     def on_fit_start(self) -> None:
-        if self.regulariser is not None:
-            self.regulariser.all_reduce_sum = self._all_reduce_sum
+        self.regulariser.all_reduce_sum = self._all_reduce_sum
 
     def on_train_epoch_start(self) -> None:
         order = getattr(self.trainer.datamodule, "order", None)  # type: ignore[attr-defined]
@@ -104,11 +103,7 @@ class CAMModule(pl.LightningModule):
         processes = self.trainer.world_size
         if processes > 1:  # the same dropout as one process would draw for the whole batch
             head.rows = int(count), (torch.arange(len(labels)) * processes + self.trainer.global_rank) % int(count)
-        if self.regulariser is None:
-            logits, added = self(batch), None
-            summed = F.cross_entropy(logits, labels, ignore_index=IGNORE_INDEX, reduction="sum")
-        else:
-            logits, summed, added = self._regularised(self.regulariser, batch)
+        logits, summed, added = self._losses(batch)
         sums = self._all_reduce_sum(torch.stack([summed.detach(), (logits.argmax(1) == labels).sum()]))
         penalty = head.l2_penalty()
         cross_entropy, accuracy = sums / count
@@ -122,23 +117,22 @@ class CAMModule(pl.LightningModule):
         # gradients are averaged over the processes, whose shares may differ by an image
         return summed * processes / count + penalty
 
-    def _regularised(self, regulariser: Regulariser, batch: Batch) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Logits ``(B, C)`` of a batch that a method of training changes, their summed cross-entropy, and the method's
-        summed penalty."""
-        head, targets = self.classifier.head, Targets(batch.labels)
+    def _losses(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Logits ``(B, C)`` of a batch as the method of training changes it, their cross-entropy and the method's
+        penalty, both summed."""
+        head, regulariser, targets = self.classifier.head, self.regulariser, Targets(batch.labels)
         draws = Draws(*(head.rows or (len(batch.labels), torch.arange(len(batch.labels)))))
         regulariser.progress = self.trainer.global_step / self.total_steps
         regulariser.begin_step(draws)
-        if regulariser.changes_images:  # none of them is stored then
-            images, targets = regulariser.images(batch.images, targets, draws)
-            batch = batch._replace(images=images)
-        features, targets = regulariser.features(self.trunk_features(batch), targets, draws)
+        images, targets = regulariser.images(batch.images, targets, draws)
+        features = self.trunk_features(batch._replace(images=images))
+        features, targets = regulariser.features(features, targets, draws)
         activations = head.activations(features)
         logits = head(activations)
         penalties = regulariser.penalty(head, features, activations, targets, draws)
         regulariser.end_step()
         added = None if penalties is None else (penalties * (batch.labels != IGNORE_INDEX)).sum()
-        return logits, targets.cross_entropy(logits).sum(), added
+        return logits, targets.cross_entropy(logits), added
 
     def _all_reduce_sum(self, values: Tensor) -> Tensor:
         """The sum over all training processes."""

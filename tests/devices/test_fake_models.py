@@ -24,6 +24,7 @@ from camexp.models import CAMClassifier, Preprocessing
 from camexp.models.checkpoint import METADATA, STATE_PREFIX, checkpoint_metadata
 from camexp.models.convolution import convolve
 from camexp.precision import autocast
+from camexp.regularisation import AttentionDropout, BridgingGap, CutMix, DomainAdaptation, HideAndSeek
 from camexp.training import CAMModule
 
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
@@ -133,11 +134,21 @@ def test_averages_over_views(networks, method, options, labels):
     require_same(averaged(on_gpu, images, labels), averaged(on_cpu, images, labels), 1e-4)
 
 
+REGULARISERS = {
+    "none": lambda: None, "has": HideAndSeek, "cutmix": CutMix, "adl": AttentionDropout,
+    "bridging_gap": lambda: BridgingGap(start=0), "da_wsol": lambda: DomainAdaptation(samples=2, start=0),
+}  # fmt: skip
+
+
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_a_step_of_one_of_two_processes(networks, monkeypatch, precision):
+@pytest.mark.parametrize("method", REGULARISERS)
+def test_a_step_of_one_of_two_processes(networks, monkeypatch, method, precision):
     """Loss and accuracy of its share of a batch, of which one label does not count, with the dropout of the whole."""
     _, on_gpu = networks
-    module, logged = CAMModule(on_gpu, torch.optim.Adam).train().cuda(), {}
+    regulariser = REGULARISERS[method]()
+    if regulariser is not None:
+        regulariser.attach(on_gpu)
+    module, logged = CAMModule(on_gpu, torch.optim.Adam, regulariser=regulariser).train().cuda(), {}
     strategy = SimpleNamespace(reduce=lambda values, reduce_op: 2 * values)  # the other process has the same
     optimizers = [SimpleNamespace(param_groups=[{"lr": 1e-3}])]
     module._trainer = SimpleNamespace(

@@ -56,8 +56,8 @@ def test_images_have_patches_of_all_sizes():
 def test_features_are_hidden_in_places_of_the_trunks_stride():
     classifier = CAMClassifier("vgg11", ["a", "b"], Preprocessing((64, 64)), width=1 / 16)
     method = HideAndSeek(patches=[32], where="features")
-    method.attach(classifier, trains_trunk=False)
-    assert not method.changes_images
+    method.attach(classifier)
+    assert method.features_recur
     torch.manual_seed(0)
     features = torch.ones(4, 3, 6, 6)
     assert torch.equal(method.images(features, Targets(torch.zeros(4)), draws(4))[0], features)
@@ -86,13 +86,19 @@ def test_a_box_of_another_image_and_its_share():
 def test_the_loss_asks_for_both_classes_in_proportion():
     torch.manual_seed(0)
     logits, labels = torch.randn(3, 4, dtype=torch.float64), torch.tensor([0, 3, IGNORE_INDEX])
-    losses = Targets(labels, mixed_in=torch.tensor([2, 3, 1]), share=0.3).cross_entropy(logits)
+    mixed_in = torch.tensor([2, 3, 1])
     expected = [
         -sum(share * (float(row[label]) - math.log(sum(math.exp(value) for value in row.tolist())))
              for share, label in ((0.3, own), (0.7, other)) if label >= 0)
-        for row, own, other in zip(logits, labels.tolist(), (2, 3, 1), strict=True)
+        for row, own, other in zip(logits, labels.tolist(), mixed_in.tolist(), strict=True)
     ]  # fmt: skip
-    assert losses.tolist() == pytest.approx(expected, abs=1e-12)
+    for image, loss in enumerate(expected):
+        one = slice(image, image + 1)
+        assert float(Targets(labels[one], mixed_in[one], 0.3).cross_entropy(logits[one])) == pytest.approx(
+            loss, abs=1e-12
+        )
+    whole = Targets(labels, mixed_in, share=0.3).cross_entropy(logits)
+    assert float(whole) == pytest.approx(sum(expected), abs=1e-12)
 
 
 def test_boxes_stay_in_the_image_and_have_the_share_that_was_asked_for():

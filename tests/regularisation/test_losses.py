@@ -63,8 +63,8 @@ def test_three_quarters_of_the_steps_drop():
 def test_in_a_trunk_that_trains_it_acts_where_the_paper_has_it(classifier):
     plain = copy.deepcopy(classifier.trunk.features)
     method = AttentionDropout(drop_rate=1.0)
-    method.attach(classifier, trains_trunk=True)
-    assert method.layers == ["conv3_3", "conv4_3"] and method.changes_trunk
+    method.attach(classifier)
+    assert method.layers == ["conv3_3", "conv4_3"] and not method.features_recur
     images = torch.randn(2, 3, 64, 64)
     before = classifier.trunk(images)  # outside a step: a validation, a snapshot
     assert torch.equal(before, plain(images))
@@ -84,14 +84,15 @@ def test_in_a_trunk_that_trains_it_acts_where_the_paper_has_it(classifier):
 
 
 def test_at_a_frozen_trunk_it_leaves_the_stored_features_alone(classifier):
+    classifier.freeze("trunk")
     method = AttentionDropout()
-    method.attach(classifier, trains_trunk=False)
-    assert method.layers == [] and not method.changes_trunk
+    method.attach(classifier)
+    assert method.layers == [] and method.features_recur
 
 
 def test_a_layer_that_is_none_is_told(classifier):
     with pytest.raises(UserError, match="regularise.layers=conv9_1 is no layer of this trunk: did you mean"):
-        AttentionDropout(layers=["conv9_1"]).attach(classifier, trains_trunk=True)
+        AttentionDropout(layers=["conv9_1"]).attach(classifier)
     with pytest.raises(UserError, match="regularise.layers=conv3_3 is no list of layers"):
         AttentionDropout(layers="conv3_3")
 
@@ -187,7 +188,7 @@ def test_centres_are_running_means_however_the_batch_is_shared(classifier):
     features = torch.zeros(6, 1, 6, 6)
     method = DomainAdaptation(samples=4)
     method.progress = 1.0
-    method.attach(classifier, trains_trunk=False)
+    method.attach(classifier)
     whole = copy.deepcopy(method)
     method.penalty(classifier.head, features, activations, Targets(labels), draws(6))
     found = cluster(
@@ -220,7 +221,7 @@ def test_the_background_is_quietened_and_the_rest_brought_together(classifier):
     torch.manual_seed(0)
     activations = torch.rand(4, 8, 6, 6, requires_grad=True)
     method = DomainAdaptation(samples=4)
-    method.attach(classifier, trains_trunk=False)
+    method.attach(classifier)
     targets = Targets(torch.tensor([0, 1, 2, 0]))
     assert method.penalty(classifier.head, activations, activations, targets, draws(4)) is None
     method.progress = 0.5
@@ -229,7 +230,7 @@ def test_the_background_is_quietened_and_the_rest_brought_together(classifier):
     assert penalty.shape == (4,) and bool((gradient.flatten(1).abs().amax(1) > 0).all())
 
     quiet = DomainAdaptation(domain=0.0, samples=4)  # the background's term alone, from the centres of a first step
-    quiet.attach(classifier, trains_trunk=False)
+    quiet.attach(classifier)
     quiet.progress = 1.0
     penalty = quiet.penalty(classifier.head, activations, activations, targets, draws(4))
     places, pooled = activations.detach().flatten(2).transpose(1, 2), activations.detach().mean((2, 3))
