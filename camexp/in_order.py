@@ -14,6 +14,10 @@ class InOrder(Generic[T]):
 
     Args:
         write: called with each, by one thread at a time.
+        first: the number that all others come after.
+
+    Attributes:
+        next: the number that is waited for.
 
     >>> passed = []
     >>> order = InOrder(passed.append)
@@ -26,19 +30,20 @@ class InOrder(Generic[T]):
     ['a', 'b', 'd']
     """
 
-    def __init__(self, write: Callable[[T], None]):
+    def __init__(self, write: Callable[[T], None], first: int = 0):
         self._write = write
         self._waiting: dict[int, T] = {}
-        self._next = 0
+        self.next = first
         self._lock = Lock()
 
     def put(self, index: int, value: T) -> None:
         """The result of one number."""
         with self._lock:
             self._waiting[index] = value
-            while self._next in self._waiting:
-                self._next += 1
-                self._write(self._waiting.pop(self._next - 1))
+            while self.next in self._waiting:
+                value = self._waiting.pop(self.next)
+                self.next += 1
+                self._write(value)
 
     def finish(self) -> None:
         """Pass on what waits for numbers that never came."""

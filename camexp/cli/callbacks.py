@@ -16,6 +16,7 @@ from camexp.config.own import own_folder, replaced_files
 from camexp.files import display_path
 from camexp.launching.ranks import CHILD
 from camexp.launching.run_folder import prepare_run_folder, prepare_sweep_folder, release
+from camexp.launching.shards import SHARDS
 from camexp.launching.sweep import report
 
 log = logging.getLogger(__name__)
@@ -55,6 +56,10 @@ class RunFolder(Callback):
         release(folder)
         if self.option == "hydra.run.dir":
             _or_exit(report, folder)
+        elif (folder / SHARDS).is_dir():
+            from camexp.cli.gather import gather_and_tell  # takes seconds to import
+
+            _or_exit(gather_and_tell, folder)
 
 
 def _or_exit(function: Callable[..., None], *arguments: Any) -> None:

@@ -19,6 +19,7 @@ from camexp.cli.presets import preset_arguments
 from camexp.errors import Interrupted
 from camexp.launching import program
 from camexp.launching.processes import end_with_parent
+from camexp.launching.shards import shard_arguments
 from camexp.launching.sweep import register_plugins
 
 log = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ def run(main: Callable[[], Any], command: str, arguments: Sequence[str] | None =
     debug = any(re.fullmatch(r"\+*debug=(true|yes|on|1)", argument, re.IGNORECASE) for argument in sys.argv)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # hand exceptions over instead of printing them
     try:
-        sys.argv[1:] = sweep_arguments(preset_arguments(command, sys.argv[1:]))
+        sys.argv[1:] = shard_arguments(sweep_arguments(preset_arguments(command, sys.argv[1:])))
         register_plugins()
         register_sources()
         OmegaConf.register_new_resolver("camexp.options", _help_table, replace=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BeforeValidator, Field, PositiveInt, model_validator
+from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt, model_validator
 from typing_extensions import Self
 
 from camexp.config.groups import (
@@ -90,6 +90,18 @@ class PredictOptions(Options):
     annotations: Annotated[list[AnnotationFormat], BeforeValidator(_require_formats)] = Field(
         [], description="weak labels, annotations/FORMAT: coco, yolo, voc, masks, or a list of these"
     )
+    format: Literal["files", "parquet"] | None = Field(
+        None,
+        description="files: overlays and maps, a file each; parquet: maps and boxes in a few large ones; null: files, "
+        "of up to 20000 images",
+    )
+    resume: Literal["auto"] | None = Field(
+        None, description="auto: go on after the last image whose results in output=DIR are whole"
+    )
+    shards: PositiveInt = Field(
+        1, description="parts: processes of this machine at once, with -m jobs of their own, with shard=0 one of them"
+    )
+    shard: NonNegativeInt | None = Field(None, description="which of the shards alone, from 0")
     strict: bool = Field(False, description="true: exit code 1 if any image could not be read")
     debug: Debug = False
     mat: MatOptions = Field(MatOptions(), description="the maps for MATLAB")
@@ -104,6 +116,14 @@ class PredictOptions(Options):
     def input_size(self) -> tuple[int, int] | None:
         """``(H, W)`` that images are resized to; ``None``: not at all, or as the network was trained."""
         return None if self.resize is None or isinstance(self.resize, str) else height_and_width(self.resize)
+
+    @model_validator(mode="after")
+    def _is_one_of_the_shards(self) -> Self:
+        if self.shard is not None and self.shard >= self.shards:
+            raise UserError(
+                f"shard={self.shard} with shards={self.shards} is none of them: expected 0 to {self.shards - 1}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _has_one_threshold(self) -> Self:

@@ -4,6 +4,7 @@ Light on purpose: nothing here imports torch before it must, so that a sweep's o
 """
 
 from camexp.launching.ddp import launch_ddp, processes_to_start
-from camexp.launching.sweep import in_multirun, run_job
+from camexp.launching.shards import launch_shards
+from camexp.launching.sweep import in_multirun, run_job, run_shard
 
-__all__ = ["in_multirun", "launch_ddp", "processes_to_start", "run_job"]
+__all__ = ["in_multirun", "launch_ddp", "launch_shards", "processes_to_start", "run_job", "run_shard"]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import atexit
 import os
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
-from omegaconf import DictConfig, open_dict, read_write
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from camexp.errors import UserError
 from camexp.launching.overrides import quoted
 from camexp.launching.ranks import is_follower, shared_run_folder
+from camexp.launching.shards import Shard
 from camexp.locks import lock_file
 from camexp.run_files import CAMS, CHECKPOINTS, IN_USE, METRICS
 
@@ -100,6 +101,10 @@ def prepare_run_folder(config: DictConfig, option: str) -> None:
     """
     folder = Path(str(config.hydra.run.dir))
     given = _given(config, option)
+    if config.get("shard") is not None:
+        if not given:
+            raise UserError(f"shard={config.shard} needs output=DIR, the same folder for all shards")
+        folder = Shard(int(config.shard), int(config.shards)).folder(folder)
     agreed = None if given else shared_run_folder(folder)
     if not is_follower():  # of several processes the first one settles it
         if not given and agreed is None:
@@ -108,7 +113,7 @@ def prepare_run_folder(config: DictConfig, option: str) -> None:
         if option == "hydra.run.dir":
             _require_new(agreed or folder, config)
     with read_write(config), open_dict(config):
-        if option == "output":
+        if option == "output" and config.get("shard") is None:
             config.output = str(agreed or folder)
         config.hydra.run.dir = str(agreed or folder)
 
@@ -141,5 +146,7 @@ def _require_new(folder: Path, config: DictConfig) -> None:
 
 
 def _given(config: DictConfig, option: str) -> bool:
-    overrides = [*config.hydra.overrides.hydra, *config.hydra.overrides.task]
+    # as they are written: an override may name what is known of a job only
+    written: Any = OmegaConf.to_container(config.hydra.overrides, resolve=False)
+    overrides = [*written["hydra"], *written["task"]]
     return any(one.lstrip("+").partition("=")[0] == option for one in overrides)

@@ -101,6 +101,32 @@ def run_job() -> float:
     return float("nan") if ended.code else best_accuracy(folder)
 
 
+def run_shard() -> None:
+    """Run one shard of a prediction or an evaluation as a process of its own, from where it stands.
+
+    What went wrong is said at once, and by what gathers the shards at the end.
+
+    Raises:
+        SystemExit: it was stopped by a signal, and so are the others.
+    """
+    from hydra.core.hydra_config import HydraConfig
+
+    hydra = HydraConfig.get()
+    overrides = [one for one in hydra.overrides.task if not one.startswith(("resume=", "output="))]
+    command = [*program.current().start(), *_config_flags(hydra), *overrides, "resume=auto",
+               f"output={quoted(Path(hydra.sweep.dir).absolute())}"]  # fmt: skip
+    side_by_side = "BasicLauncher" not in hydra.launcher._target_
+    try:
+        with _job_resources(hydra) as environment:
+            ended = run_processes([command], [{CHILD: "shard", **environment}], silent=side_by_side)
+    except Interrupted as stop:  # before it had a GPU
+        ended = ProcessResult(128 + stop.signum, str(stop), stop.signum)
+    if ended.signum:
+        raise SystemExit(128 + ended.signum)
+    log.log(*((logging.ERROR, f"shard {hydra.job.num} failed: {ended.reason}") if ended.code else
+              (logging.INFO, f"shard {hydra.job.num} is done")))  # fmt: skip
+
+
 def report(folder: Path) -> None:
     """The end of a sweep: its jobs side by side, and which of them failed.
 

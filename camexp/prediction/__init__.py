@@ -1,6 +1,7 @@
 """Maps for any image and any class: what ``predict.py`` does."""
 
+from camexp.prediction.gather import gather
 from camexp.prediction.inputs import find_inputs
-from camexp.prediction.run import load_model, predict, read_options, report
+from camexp.prediction.run import load_model, predict, processes, read_options, report
 
-__all__ = ["find_inputs", "load_model", "predict", "read_options", "report"]
+__all__ = ["find_inputs", "gather", "load_model", "predict", "processes", "read_options", "report"]

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from camexp.images import UnreadableImage, read_image
+from camexp.features.fingerprint import content_digest
+from camexp.images import read_image
 from camexp.models.preprocessing import Preprocessing
 from camexp.models.trunks import Trunk
 
@@ -23,11 +24,13 @@ MOST_OVERTAKEN = 8  # batches: results are written in the order of the images, s
 
 @dataclass(frozen=True)
 class DecodedImage:
-    """One decoded input: its index in the list, the network's input and the photograph itself."""
+    """One decoded input: its index in the list, the network's input, the photograph itself, and the digest of its file
+    where that is asked for."""
 
     index: int
     tensor: Tensor
     pixels: NDArray[np.uint8]
+    digest: str = ""
 
 
 @dataclass(frozen=True)
@@ -39,16 +42,19 @@ class Unreadable:
 
 
 class _Pictures(Dataset[DecodedImage | Unreadable]):
-    def __init__(self, paths: Sequence[Path], preprocessing: Preprocessing):
-        self.paths, self.preprocessing = paths, preprocessing
+    def __init__(self, paths: Sequence[Path], indices: range, preprocessing: Preprocessing, digests: bool):
+        self.paths, self.indices, self.preprocessing, self.digests = paths, indices, preprocessing, digests
 
     def __len__(self) -> int:
-        return len(self.paths)
+        return len(self.indices)
 
-    def __getitem__(self, index: int) -> DecodedImage | Unreadable:
+    def __getitem__(self, item: int) -> DecodedImage | Unreadable:
+        index = self.indices[item]
+        path = self.paths[index]
         try:
-            image = read_image(self.paths[index])
-        except UnreadableImage as error:
+            image = read_image(path)
+            digest = content_digest(path) if self.digests else ""
+        except OSError as error:
             return Unreadable(index, str(error))
         tensor = self.preprocessing(image)
         if min(tensor.shape[-2:]) < Trunk.min_size:
@@ -56,26 +62,46 @@ class _Pictures(Dataset[DecodedImage | Unreadable]):
                 index,
                 f"{image.width}×{image.height} pixels, at least {Trunk.min_size} each way are needed (try resize=224)",
             )
-        return DecodedImage(index, tensor, np.asarray(image))
+        return DecodedImage(index, tensor, np.asarray(image), digest)
 
 
 def batches(
-    paths: Sequence[Path], preprocessing: Preprocessing, batch_size: int, num_workers: int
+    paths: Sequence[Path],
+    preprocessing: Preprocessing,
+    batch_size: int,
+    num_workers: int,
+    indices: range | None = None,
+    block: int | None = None,
+    digests: bool = False,
 ) -> Iterator[list[DecodedImage] | Unreadable]:
     """Pictures of one input size together, at most ``batch_size``; what cannot be read by itself.
 
     An image waits until its size fills a batch, but no more than four batches' worth of images wait:
     then the size that waits with most goes as it is. An image of a rare size goes too once eight batches' worth have
     overtaken it. Memory does not grow with the number of images.
+
+    Args:
+        paths: all images.
+        preprocessing: the network's.
+        batch_size: images of a batch, at most.
+        num_workers: processes that decode ahead.
+        indices: which of the images; ``None``: all.
+        block: no image waits beyond the next multiple of this index, so that batches are the same from there on,
+            whether the images before it were asked for or not; ``None``: there are no such limits.
+        digests: with the digest of each file's bytes.
     """
+    indices = range(len(paths)) if indices is None else indices
     loader = DataLoader(
-        _Pictures(paths, preprocessing),
+        _Pictures(paths, indices, preprocessing, digests),
         batch_size=None,
         num_workers=num_workers,
         prefetch_factor=4 if num_workers else None,
     )
     waiting: dict[torch.Size, list[DecodedImage]] = {}
     for picture in loader:
+        if block and picture.index % block == 0:
+            yield from waiting.values()
+            waiting.clear()
         if waiting:  # sizes stand in the order of their first images
             size, pictures = next(iter(waiting.items()))
             if picture.index - pictures[0].index > MOST_OVERTAKEN * batch_size:

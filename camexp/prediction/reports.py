@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import logging
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +17,56 @@ from camexp.config import PredictOptions
 from camexp.methods import build_method, build_normalisation, describe_maps, is_cam
 from camexp.models import CAMClassifier
 from camexp.prediction.results import Explanation
+from camexp.prediction.writer import Rows, Writer, read_lines
 from camexp.run_files import REPORT
-from camexp.viewer import ImageReport, item, meta, page_photograph
+from camexp.viewer import ImageReport, is_finite, item, meta, page_photograph
 from camexp.viewer.budget import TOP
+
+log = logging.getLogger(__name__)
 
 MOST_BYTES = 20e6  # of all maps of a report
 
 
-def open_report(
-    folder: Path, count: int, model: CAMClassifier, options: PredictOptions
-) -> AbstractContextManager[ImageReport | None]:
-    """The page that is written while images are explained; nothing with ``report=false``."""
-    if not options.report:
-        return nullcontext()
+class Report(Writer):
+    """``report.html``; until it is written whole, its items lie beside it, a line each.
+
+    Args:
+        folder: where the results of all shards are.
+        count: images of all shards that it is to hold: the first so many.
+        page: see :func:`describe_page`.
+        normalisation: of each map by itself.
+    """
+
+    records = ".report.jsonl"
+
+    def __init__(self, folder: Path, count: int, page: dict[str, Any], normalisation: Normalisation):
+        self.folder, self.count, self.page, self.normalisation = folder, count, page, normalisation
+
+    def prepare(self, index: int, image: Explanation, rows: Rows) -> bytes:
+        if index >= self.count:
+            return b""
+        if not is_finite(image.logits, (image.more or (image.maps, image.labels))[0]):
+            log.warning(
+                f"{image.path} is left out of {REPORT}: its maps or logits are not finite (try precision=32-true)"
+            )
+            return b""
+        # in ASCII: a file name that is not valid UTF-8 comes back as it was
+        return json.dumps(report_item(image, rows, self.count, self.normalisation)).encode() + b"\n"
+
+    def assemble(self, records: Sequence[Path], finished: bool = True) -> None:
+        with ImageReport(self.folder / REPORT, self.count, "Where the network looked", self.page) as page:
+            for number, line in enumerate(read_lines(records)):
+                page.add(number, json.loads(line))
+
+
+def describe_page(count: int, model: CAMClassifier, options: PredictOptions) -> dict[str, Any]:
+    """What ``report.html`` says besides its images: JSON.
+
+    Args:
+        count: how many images there are.
+        model: that explains them.
+        options: how.
+    """
     plain, made = is_cam(build_method(options.cam)), describe_maps(options.cam, model.head.pool)
     size = model.preprocessing.size
     facts = [
@@ -41,15 +79,18 @@ def open_report(
         ("box", "around the largest part above a share of the map's maximum (Zhou et al., section 3.2: 0.2)"),
         ("camexp", __version__),
     ]  # fmt: skip
-    page = {
+    return {
         "subtitle": f"{count} image{'s' if count != 1 else ''}, {Path(options.ckpt).name}",
         "facts": facts,
         "meta": meta(
-            model.classes, plain and model.head.mean_is_logit, made, options.colormap, options.alpha,
+            model.classes,
+            plain and model.head.mean_is_logit,
+            made,
+            options.colormap,
+            options.alpha,
             normalisation=build_normalisation(options.cam),
         ),
     }
-    return ImageReport(folder / REPORT, count, "Where the network looked", page)
 
 
 def report_item(

@@ -42,6 +42,7 @@ class Explanation:
         classes: all class names.
         more: ``(L, h, w)`` maps and ``(L,)`` their classes, for the report; ``None``: the same ones.
         pool: how the network's head pools.
+        digest: of the file's bytes, 32 hexadecimal digits; empty where nobody asks for it.
     """
 
     path: Path
@@ -53,6 +54,7 @@ class Explanation:
     classes: Sequence[str]
     more: tuple[NDArray[np.float32], NDArray[np.int64]] | None = None
     pool: str = "gap"
+    digest: str = ""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -72,7 +74,8 @@ def write_results(
     One map at a time is held at the photograph's size, but for the arrays that are asked for.
     """
     rows = []
-    arrays = options.mat.write or options.npz
+    files = options.format != "parquet"
+    arrays = files and (options.mat.write or options.npz)
     size = 4 * len(image.labels) * image.size[0] * image.size[1]
     keep = arrays and options.mat.upsampled and size <= MATLAB_LIMIT
     if arrays and options.mat.upsampled and not keep:
@@ -87,7 +90,7 @@ def write_results(
         cam = image.upsampled(number)
         if upsampled is not None:
             upsampled[number] = cam
-        if options.overlays:
+        if files and options.overlays:
             _write_overlay(image, cam, folder / "overlays" / f"{name}__{class_files[label]}.png", options)
         box: Box | tuple[None, ...] = box_from_map(cam) or (None,) * 4
         rows.append((image.path, image.classes[label], label, _share(image.probabilities[label]), *box, *top))
@@ -96,6 +99,7 @@ def write_results(
         if options.mat.write:
             with atomic_write(folder / "maps" / f"{name}.mat") as temporary:
                 savemat(temporary, content, appendmat=False, do_compression=False, oned_as="row")
+                _drop_date(temporary)
         if options.npz:
             with atomic_write(folder / "maps" / f"{name}.npz") as temporary:
                 np.savez(temporary, **{**content, "class_names": content["class_names"].astype(str)})
@@ -115,6 +119,13 @@ def _write_overlay(image: Explanation, cam: NDArray[np.float32], path: Path, opt
         low, high = (float(limit) for limit in normalisation.limits(torch.from_numpy(cam)))
         heat = add_colour_bar(heat, low, high, options.colormap)
     save_png(path, heat, describe_maps(options.cam, image.pool))
+
+
+def _drop_date(path: Path) -> None:
+    """The first 116 bytes of a .mat file are for people, and SciPy writes the time there: without it the same maps are
+    the same bytes."""
+    with path.open("r+b") as file:
+        file.write(b"MATLAB 5.0 MAT-file, written by camexp".ljust(116))
 
 
 def _arrays(image: Explanation, upsampled: NDArray[np.float32] | None, made: str) -> dict[str, Any]:

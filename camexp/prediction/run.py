@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import logging
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,38 +16,44 @@ from omegaconf import DictConfig
 
 from camexp.bounded_executor import BoundedExecutor
 from camexp.cam.colour import colour_map
-from camexp.cam.normalisation import Normalisation
 from camexp.config import EvaluateOptions, PredictOptions
 from camexp.config.validation import validated
-from camexp.devices import default_workers, select_device
+from camexp.devices import default_workers, select_device, select_devices
 from camexp.errors import Interrupted, UserError
+from camexp.files import display_path
 from camexp.labels import labels_as_text, resolve_label
+from camexp.launching.ranks import CHILD
+from camexp.launching.shards import Shard
 from camexp.launching.signals import Interrupts, signal_name
-from camexp.methods import Method, build_method, build_normalisation, forward_pass, is_cam, observer, require_layers
+from camexp.methods import Method, build_method, forward_pass, is_cam, observer, require_layers
 from camexp.models import CAMClassifier, Preprocessing, load
-from camexp.prediction.annotations import Annotations, find_threshold, require_new
+from camexp.prediction.annotations import find_threshold, require_new
 from camexp.prediction.batches import DecodedImage, Unreadable, batches
 from camexp.prediction.inputs import distinct, file_name, unique_names
+from camexp.prediction.manifest import Manifest
 from camexp.prediction.montages import Montages
-from camexp.prediction.ordered_csv import OrderedCSV, append_row
-from camexp.prediction.reports import open_report, report_item
-from camexp.prediction.results import HEADER, Explanation, write_results
+from camexp.prediction.outputs import block_size, build_outputs, images_of_report, require_few_files
+from camexp.prediction.parquet import import_pyarrow
+from camexp.prediction.reports import describe_page
+from camexp.prediction.results import Explanation, write_results
+from camexp.prediction.table import PREDICTIONS, SKIPPED
+from camexp.prediction.writing import State, Writing
 from camexp.reporting.progress import Progress
 from camexp.run_files import REPORT
-from camexp.viewer import ImageReport, all_or_top, is_finite
+from camexp.viewer import all_or_top
 
 log = logging.getLogger(__name__)
-
-PREDICTIONS, SKIPPED = "predictions.csv", "skipped.csv"
 
 
 @dataclass
 class Outcome:
-    """What came of a list of images."""
+    """What came of a list of images, or of one shard of it."""
 
     folder: Path
+    images: int
     explained: int = 0
-    skipped: list[tuple[Path, str]] = field(default_factory=list)
+    skipped: int = 0
+    shard: Shard = field(default_factory=Shard)
     montages: int = 0
     annotated: str = ""  # what came of annotations, in a line
 
@@ -57,8 +65,34 @@ def read_options(config: DictConfig) -> PredictOptions:
     build_method(options.cam)
     if options.annotations:
         find_threshold(options)
-        require_new(options)
+        if options.resume is None and options.shard is None:
+            require_new(options)
+    if options.format == "parquet":
+        import_pyarrow()
+    if options.shards > 1 and observer(build_method(options.cam)):
+        raise UserError(
+            f"cam={options.cam.method} takes what all images have in common, and shards={options.shards} would give "
+            "each shard its own: leave shards out, or take cam=pc1"
+        )
     return options
+
+
+def processes(options: PredictOptions) -> tuple[int, list[int]]:
+    """How many processes share the images, and the GPUs they are spread over: of ``gpus=8`` or ``shards=8``, unless
+    this is one of them.
+
+    Raises:
+        UserError: more GPUs than there are.
+    """
+    if options.shard is not None:
+        return 1, []
+    gpus = options.gpus
+    several = (gpus is not None and not isinstance(gpus, int) and len(gpus) > 1) or (isinstance(gpus, int) and gpus > 1)
+    if not several:
+        return options.shards, []
+    devices = select_devices(gpus, option="gpus")["devices"]
+    listed = list(range(devices)) if isinstance(devices, int) else list(devices)
+    return (options.shards if options.shards > 1 else len(listed)), listed
 
 
 def load_model(options: PredictOptions | EvaluateOptions) -> CAMClassifier:
@@ -88,106 +122,108 @@ def read_label(label: Any, classes: Sequence[str]) -> Any:
 
 
 def predict(model: CAMClassifier, paths: Sequence[Path], options: PredictOptions) -> Outcome:
-    """Explain every image and write its results; unreadable ones are skipped and told.
+    """Explain every image, or those of one shard, and write their results; unreadable ones are skipped and told.
 
     Processes decode ahead and threads write behind the network, so that it need not wait for either. What is done
     stands in ``predictions.csv`` and ``skipped.csv`` at any moment, in the order of the images.
 
     Raises:
         Interrupted: a signal asked to stop; the batch before was finished.
+        UserError: more images than files are written for unasked, or another prediction's results in the folder.
     """
     require_layers(build_method(options.cam), model)
-    outcome = Outcome(Path(options.output))
-    annotations = Annotations(outcome.folder, paths, model.classes, options, model.head.pool)
+    require_few_files(len(paths), options)
+    output, shard = Path(options.output), Shard(options.shard or 0, options.shards)
+    rows = shard.rows(len(paths), block_size(options))
+    page = describe_page(images_of_report(len(paths), options), model, options) if options.report else None
+    manifest = Manifest.of(paths, model, options, page)
+    outputs = build_outputs(output, manifest, options, shard, paths)
+    manifest.settle(output, joins=options.resume is not None or shard.count > 1)
+    folder = shard.folder(output)
+    state = State.read(folder) if options.resume else None
+    outcome = Outcome(output, len(rows), shard=shard)
+    if state is not None and state.finished:
+        log.info(f"the {len(rows)} images are done already")
+        outcome.explained, outcome.skipped = state.explained, state.skipped
+        return outcome
+    if state is not None:
+        log.info(f"resuming: {state.next - rows.start} of {len(rows)} images are done")
     interrupts = Interrupts("stopping after this batch (Ctrl-C again: at once)")
-    (outcome.folder / SKIPPED).unlink(missing_ok=True)  # of an earlier run into the same folder
-    table = OrderedCSV(outcome.folder / PREDICTIONS, HEADER)
     try:
-        page_file = open_report(outcome.folder, len(paths), model, options)
-        with interrupts, table, annotations, page_file as page:
-            _explain_all(model, paths, options, outcome, table, annotations, page, interrupts)
-        outcome.annotated = annotations.summary() if options.annotations else ""
-    except BaseException:
-        log.warning(_progress(outcome, table, len(paths)))
-        raise
-    if interrupts.signum and outcome.explained + len(outcome.skipped) < len(paths):
+        writing = Writing(folder, outputs.all, rows, state)
+    except OSError as error:
+        raise UserError(f"output={folder} cannot be gone on with ({error}): give another folder") from error
+    try:
+        with interrupts, writing:
+            outcome.montages = _explain_all(model, paths, options, writing, interrupts)
+    finally:
+        outcome.explained, outcome.skipped = writing.state.explained, writing.state.skipped
+        writing.assemble(whole=shard.count == 1)
+        if not writing.state.finished:
+            log.warning(_progress(outcome))
+    outcome.annotated = outputs.annotations.summary() if outputs.annotations and shard.count == 1 else ""
+    if interrupts.signum and not writing.state.finished:
         stopped = f"stopped by {signal_name(interrupts.signum)}"
-        raise Interrupted(f"{stopped}: {_progress(outcome, table, len(paths))}", interrupts.signum)
+        raise Interrupted(f"{stopped}: {_progress(outcome)}", interrupts.signum)
     return outcome
 
 
 def _explain_all(
-    model: CAMClassifier, paths: Sequence[Path], options: PredictOptions, outcome: Outcome, table: OrderedCSV,
-    annotations: Annotations, page: ImageReport | None, interrupts: Interrupts,
-) -> None:  # fmt: skip
+    model: CAMClassifier, paths: Sequence[Path], options: PredictOptions, writing: Writing, interrupts: Interrupts
+) -> int:
+    """Returns how many pages of the montage were written."""
     label, method = read_label(options.label, model.classes), build_method(options.cam)
-    normalisation = build_normalisation(options.cam)
     names, class_files = unique_names(paths), distinct([file_name(name) for name in model.classes])
-    pages = Montages(outcome.folder, len(paths), options, model.head.pool)
+    output, block, done = Path(options.output), block_size(options), writing.state.next
+    pages = Montages(output, len(paths), options, model.head.pool)
+    rows = range(done // block * block, writing.rows.stop)
     workers = options.num_workers
-    workers = min(default_workers() if workers is None else workers, len(paths) // 8)
+    workers = min(default_workers() if workers is None else workers, len(rows) // 8)
+    arguments = model.preprocessing, options.batch_size, workers
 
     def write(index: int, image: Explanation) -> None:
-        rows = write_results(image, names[index], class_files, outcome.folder, options)
         pages.add(index, image)
-        if page is not None:
-            _add_to_page(page, index, image, rows, len(paths), normalisation)
-        annotations.add(index, image)
-        table.add(index, rows)
+        if index >= done:  # what comes before it was written by an earlier process, and is explained for the pages
+            writing.add(index, image, write_results(image, names[index], class_files, output, options))
 
     if observe := observer(method):
         with Progress("looking at all images", total=len(paths), unit="images") as looking:
-            for batch in batches(paths, model.preprocessing, options.batch_size, workers):
+            for batch in batches(paths, *arguments):
                 if interrupts.signum:
-                    return
+                    return 0
                 if not isinstance(batch, Unreadable):
                     observe(model, forward_pass(model, torch.stack([picture.tensor for picture in batch])), label)
                 looking.advance(1 if isinstance(batch, Unreadable) else len(batch))
     with (
-        Progress("predicting", total=len(paths), unit="images") as progress,
-        BoundedExecutor(write, max_waiting=2 * options.batch_size) as writing,
+        Progress("predicting", total=len(writing.rows), unit="images") as progress,
+        BoundedExecutor(write, max_waiting=2 * options.batch_size) as write_in_threads,
     ):
-        for batch in batches(paths, model.preprocessing, options.batch_size, workers):
+        progress.advance(rows.start - writing.rows.start)
+        for batch in batches(paths, *arguments, rows, block, digests=options.format == "parquet"):
             if isinstance(batch, Unreadable):
-                _skip(outcome, paths[batch.index], batch.reason)
                 pages.add(batch.index, None)
-                if page is not None:
-                    page.skip(batch.index)
-                annotations.skip(batch.index)
-                table.skip(batch.index)
+                if batch.index >= done:
+                    log.warning(f"skipped {paths[batch.index]}: {batch.reason}")
+                    writing.skip(batch.index, paths[batch.index], batch.reason)
                 progress.advance(1)
             else:
-                explained = explain(model, batch, paths, label, method, more=page is not None)
+                explained = explain(model, batch, paths, label, method, more=options.report)
                 for picture, image in zip(batch, explained, strict=True):
-                    writing.submit(picture.index, image)
-                outcome.explained += len(batch)
+                    write_in_threads.submit(picture.index, image)
                 progress.advance(len(batch))
             if interrupts.signum:
                 break
-        writing.finish()
-    outcome.montages = pages.written
+        write_in_threads.finish()
+    return pages.written
 
 
-def _add_to_page(
-    page: ImageReport, index: int, image: Explanation, rows: Sequence[Sequence[Any]], count: int,
-    normalisation: Normalisation,
-) -> None:  # fmt: skip
-    if is_finite(image.logits, (image.more or (image.maps, image.labels))[0]):
-        page.add(index, report_item(image, rows, count, normalisation))
-    else:
-        page.skip(index)
-        log.warning(f"{image.path} is left out of {REPORT}: its maps or logits are not finite (try precision=32-true)")
-
-
-def _skip(outcome: Outcome, path: Path, reason: str) -> None:
-    outcome.skipped.append((path, reason))
-    append_row(outcome.folder / SKIPPED, ("path", "reason"), (path, reason))
-    log.warning(f"skipped {path}: {reason}")
-
-
-def _progress(outcome: Outcome, table: OrderedCSV, total: int) -> str:
-    skipped = f", {len(outcome.skipped)} skipped ones in {SKIPPED} beside it" if outcome.skipped else ""
-    return f"{table.images} of {total} images are done, their rows are in {outcome.folder / PREDICTIONS}{skipped}"
+def _progress(outcome: Outcome) -> str:
+    folder = outcome.shard.folder(outcome.folder)
+    skipped = f", {outcome.skipped} skipped ones in {SKIPPED} beside it" if outcome.skipped else ""
+    return (
+        f"{outcome.explained} of {outcome.images} images are done, their rows are in {folder / PREDICTIONS}{skipped}; "
+        f"the same command with output={display_path(outcome.folder)} resume=auto goes on from there"
+    )
 
 
 def explain(
@@ -212,7 +248,7 @@ def explain(
     return [
         Explanation(
             paths[picture.index], picture.pixels, logits[i], probabilities[i], maps[i], labels[i], model.classes,
-            None if besides is None else (besides[0][i], besides[1][i]), model.head.pool,
+            None if besides is None else (besides[0][i], besides[1][i]), model.head.pool, picture.digest,
         )
         for i, picture in enumerate(batch)
     ]  # fmt: skip
@@ -224,14 +260,20 @@ def report(outcome: Outcome, options: PredictOptions) -> None:
     Raises:
         UserError: nothing could be read, or something could not with ``strict=true``.
     """
-    skipped, montage, strict = len(outcome.skipped), options.montage, options.strict
+    tables = outcome.shard.folder(outcome.folder)
+    skipped, montage, strict = outcome.skipped, options.montage, options.strict
     told = f"{skipped} of {skipped + outcome.explained} images could not be read"
-    if not outcome.explained:
-        path, reason = outcome.skipped[0]
+    if skipped and not outcome.explained:
+        with (tables / SKIPPED).open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+            path, reason = list(csv.reader(file))[1]
         raise UserError(f"input: {told} (the first is {path}: {reason})")
+    if os.environ.get(CHILD) == "shard":  # what started it tells of all
+        return
     log.info(f"\n  images       {outcome.explained}" + (f"   ({skipped} skipped, see skipped.csv)" if skipped else ""))
-    log.info(f"  results      {outcome.folder}")
-    if options.report:
+    log.info(f"  results      {tables}")
+    if outcome.shard.count > 1:
+        log.info(f"  then         camexp gather {display_path(outcome.folder)}   (once all shards are done)")
+    elif options.report:
         log.info(f"  look at      {outcome.folder / REPORT}   (in a browser)")
     if outcome.montages:
         shown = min(outcome.montages * montage.images, outcome.explained + skipped)
@@ -240,4 +282,4 @@ def report(outcome: Outcome, options: PredictOptions) -> None:
     if outcome.annotated:
         log.info(f"  annotations  {outcome.annotated}")
     if strict and skipped:
-        raise UserError(f"strict=true: {told}, see {outcome.folder / SKIPPED}")
+        raise UserError(f"strict=true: {told}, see {tables / SKIPPED}")

@@ -25,6 +25,7 @@ from camexp.prediction.annotations.masks import class_mask, palette
 from camexp.prediction.annotations.objects import AnnotatedImage, WeakLabel, find_objects
 from camexp.prediction.annotations.writer import Annotations, names_below
 from camexp.prediction.results import Explanation
+from camexp.prediction.writing import State, Writing
 
 # pycocotools under NumPy 2
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -142,15 +143,18 @@ def test_any_order_of_the_threads_writes_the_same(tmp_path):
     images = [explanation(path, (20 + n, 50 - n), seed=n) for n, path in enumerate(paths)]
     for name in ("forwards", "shuffled"):
         order = np.arange(24) if name == "forwards" else np.random.default_rng(1).permutation(24)
-        with Annotations(
-            tmp_path / name, paths, ["cat", "dog"], options(tmp_path / name, "in", parts="all")
-        ) as annotations:
+        annotations = Annotations(
+            tmp_path / name, ["cat", "dog"], options(tmp_path / name, "in", parts="all"), paths=paths
+        )
+        with Writing(tmp_path / name, [annotations], range(24)) as writing:
 
-            def add(index: int, annotations: Annotations = annotations) -> None:
-                annotations.skip(index) if index == 5 else annotations.add(index, images[index])
+            def add(index: int, writing: Writing = writing) -> None:
+                writing.skip(index, paths[index], "") if index == 5 else writing.add(index, images[index], [])
 
             with ThreadPoolExecutor(1 if name == "forwards" else 8) as pool:
                 list(pool.map(add, order.tolist()))
+        writing.assemble()
+        (tmp_path / name / "state.json").unlink()
     one, other = (tree(tmp_path / name) for name in ("forwards", "shuffled"))
     assert one == other and len(one) == 3 * 23 + 6
     content = json.loads(one["annotations/coco/instances.json"])
@@ -166,33 +170,42 @@ def test_any_order_of_the_threads_writes_the_same(tmp_path):
 
 def test_what_is_done_before_an_error_is_written(tmp_path):
     paths = [Path(f"{number}.png") for number in range(5)]
-    with (
-        pytest.raises(RuntimeError, match="broken"),
-        Annotations(tmp_path, paths, ["cat", "dog"], options(tmp_path)) as annotations,
-    ):
+    annotations = Annotations(tmp_path, ["cat", "dog"], options(tmp_path), paths=paths)
+    with pytest.raises(RuntimeError, match="broken"), Writing(tmp_path, [annotations], range(5)) as writing:
         for index in (4, 1, 0):  # 2 and 3 never come
-            annotations.add(index, explanation(paths[index]))
+            writing.add(index, explanation(paths[index]), [])
         raise RuntimeError("broken")
+    writing.assemble()
     content = json.loads((tmp_path / "annotations/coco/instances.json").read_text())
     assert [image["file_name"] for image in content["images"]] == ["0.png", "1.png", "4.png"]
     assert (tmp_path / "annotations/yolo/train.txt").read_text().split() == [f"./images/{n}.png" for n in (0, 1, 4)]
+    assert [path.name for path in tmp_path.rglob(".*")] == [".annotations.jsonl"]  # what a later process goes on from
+    with Writing(tmp_path, [annotations], range(5), State.read(tmp_path)) as writing:
+        for index in (2, 3, 4):
+            writing.add(index, explanation(paths[index]), [])
+    writing.assemble()
+    content = json.loads((tmp_path / "annotations/coco/instances.json").read_text())
+    assert [image["file_name"] for image in content["images"]] == [f"{n}.png" for n in range(5)]
+    assert (tmp_path / "annotations/yolo/train.txt").read_text().split() == [f"./images/{n}.png" for n in range(5)]
     assert not list(tmp_path.rglob(".*"))
 
 
 def test_without_images_nothing_is_written(tmp_path):
-    for formats in ([], FORMATS):
-        given = {"formats": formats} if formats else {"formats": [], "threshold": None}
-        with Annotations(tmp_path, [Path("a.png")], ["cat"], options(tmp_path, **given)) as annotations:
-            annotations.skip(0)
-    assert not list(tmp_path.iterdir())
+    annotations = Annotations(tmp_path, ["cat"], options(tmp_path), paths=[Path("a.png")])
+    with Writing(tmp_path, [annotations], range(1)) as writing:
+        writing.skip(0, Path("a.png"), "broken")
+    writing.assemble()
+    assert [path.name for path in tmp_path.iterdir()] == ["state.json"]
 
 
 def test_names_that_text_can_hardly_hold(tmp_path):
     odd = [os.fsdecode(b"br\xe9ken.png"), "tab\there & <there>.png", "\x01.png"]
     classes = ["cat\nlike", os.fsdecode(b"c\xe9")]
-    with Annotations(tmp_path, [Path(name) for name in odd], classes, options(tmp_path)) as annotations:
+    annotations = Annotations(tmp_path, classes, options(tmp_path), paths=[Path(name) for name in odd])
+    with Writing(tmp_path, [annotations], range(3)) as writing:
         for index, name in enumerate(odd):
-            annotations.add(index, explanation(name, classes=classes))
+            writing.add(index, explanation(name, classes=classes), [])
+    writing.assemble()
     root = tmp_path / "annotations"
     assert [image["file_name"] for image in json.loads((root / "coco/instances.json").read_text())["images"]] == odd
     assert (root / "yolo/classes.txt").read_bytes() == b"cat like\nc\xe9\n"
@@ -220,12 +233,14 @@ def test_files_that_would_be_one_are_refused(tmp_path):
     same = [Path("in/a.jpg"), Path("in/a.png")]
     for formats in (["yolo"], ["coco", "masks"], ["voc"]):
         with pytest.raises(UserError, match=r"in/a.jpg and in/a.png.*one file.*annotations=coco"):
-            Annotations(tmp_path, same, ["cat"], options(tmp_path, formats=formats))
-    Annotations(tmp_path, same, ["cat"], options(tmp_path, formats=["coco"]))
+            Annotations(tmp_path, ["cat"], options(tmp_path, formats=formats), paths=same)
+    Annotations(tmp_path, ["cat"], options(tmp_path, formats=["coco"]), paths=same)
     with pytest.raises(UserError, match=r"a.jpg twice"):
-        Annotations(tmp_path, [Path("a.jpg"), Path("a.jpg").absolute()], ["cat"], options(tmp_path, formats=["coco"]))
+        Annotations(
+            tmp_path, ["cat"], options(tmp_path, formats=["coco"]), paths=[Path("a.jpg"), Path("a.jpg").absolute()]
+        )
     with pytest.raises(UserError, match=r"new\\nline.png"):
-        Annotations(tmp_path, [Path("new\nline.png")], ["cat"], options(tmp_path, formats=["yolo"]))
+        Annotations(tmp_path, ["cat"], options(tmp_path, formats=["yolo"]), paths=[Path("new\nline.png")])
     assert not list(tmp_path.iterdir())
 
 

@@ -10,9 +10,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from camexp.append_file import AppendFile
 from camexp.models import CAMClassifier, Preprocessing, checkpoint_metadata
 from camexp.prediction import run
-from camexp.prediction.ordered_csv import OrderedCSV, append_row
+from camexp.prediction.table import csv_lines
+from camexp.prediction.writer import Writer
+from camexp.prediction.writing import State, Writing
 from tests.conftest import paint
 
 HEADER = ["path", "class"]
@@ -23,24 +26,40 @@ def rows(path: Path) -> list[list[str]]:
         return list(csv.reader(file))
 
 
-def test_rows_are_appended_in_order_as_soon_as_they_can_be(tmp_path):
-    path = tmp_path / "a.csv"
+class Names(Writer):
+    """The name of each image, a line."""
+
+    records, header, eager = "names.txt", b"names\n", True
+
+    def prepare(self, index, image, rows):
+        return f"{image}\n".encode()
+
+
+def test_records_are_appended_in_order_as_soon_as_they_can_be(tmp_path):
+    path = tmp_path / "names.txt"
     path.write_text("of an earlier run")
-    with OrderedCSV(path, HEADER) as table:
-        assert rows(path) == [HEADER]
-        table.add(1, [("b", 1), ('b "quoted",\nin two lines', 2)])
-        assert rows(path) == [HEADER]
-        table.add(0, [("a", None)])
-        assert rows(path) == [HEADER, ["a", ""], ["b", "1"], ['b "quoted",\nin two lines', "2"]]
-        table.skip(2)
-        table.add(3, [("d", 4)])
-        assert rows(path)[-1] == ["d", "4"] and table.images == 3
-        table.add(7, [("h", 8)])
-        table.add(5, [("f", 6)])
-    assert rows(path)[-2:] == [["f", "6"], ["h", "8"]] and table.images == 5
+    with Writing(tmp_path, [Names()], range(10)) as writing:
+        assert path.read_text() == "names\n"
+        writing.add(1, "b", [])
+        assert path.read_text() == "names\n"
+        writing.add(0, "a", [])
+        assert path.read_text().split() == ["names", "a", "b"]
+        writing.skip(2, Path("c"), "broken")
+        writing.add(3, "d", [])
+        assert path.read_text().split()[-1] == "d" and writing.state.explained == 3
+        writing.add(7, "h", [])
+        writing.add(5, "f", [])
+    assert path.read_text().split()[-2:] == ["f", "h"] and writing.state.explained == 5
+    kept = State.read(tmp_path)  # a later process begins where the first is missing, and does not know what came after
+    assert (kept.next, kept.explained, kept.skipped, kept.finished) == (4, 3, 1, False)
+    with Writing(tmp_path, [Names()], range(10), kept) as writing:
+        for index in range(4, 10):
+            writing.add(index, "abcdefghij"[index], [])
+    assert path.read_text().split() == ["names", *"abdefghij"]
+    assert State.read(tmp_path).finished
 
 
-def test_a_full_disk_leaves_no_half_of_a_row(tmp_path, monkeypatch):
+def test_a_full_disk_leaves_no_half_of_a_record(tmp_path, monkeypatch):
     class Full:
         def __init__(self, file):
             self.file, self.room = file, 20
@@ -48,25 +67,31 @@ def test_a_full_disk_leaves_no_half_of_a_row(tmp_path, monkeypatch):
         def __getattr__(self, name):
             return getattr(self.file, name)
 
-        def write(self, lines):
+        def write(self, piece):
             if not self.room:
                 raise OSError(28, "No space left on device")
-            written = self.file.write(lines[: self.room])
+            written = self.file.write(piece[: self.room])
             self.room -= written
             return written
 
-    table = OrderedCSV(tmp_path / "a.csv", HEADER)
-    monkeypatch.setattr(table, "_file", Full(table._file))
-    table.add(0, [("a", "b")])
-    with pytest.raises(OSError, match="No space left"):
-        table.add(1, [("a long name of an image", "and its class")])
+    with AppendFile(tmp_path / "a.csv", b"path,class\n", eager=True) as file:
+        monkeypatch.setattr(file, "_file", Full(file._file))
+        file.append(b"a,b\n")
+        with pytest.raises(OSError, match="No space left"):
+            file.append(b"a long name of an image,and its class\n")
+        assert file.length == (tmp_path / "a.csv").stat().st_size
     assert rows(tmp_path / "a.csv") == [HEADER, ["a", "b"]]
 
 
-def test_skipped_images_are_appended(tmp_path):
-    for number in range(2):
-        append_row(tmp_path / "skipped.csv", ("path", "reason"), (Path(f"{number}\udce9.jpg"), "no, image"))
-    assert rows(tmp_path / "skipped.csv") == [["path", "reason"], *([f"{n}\udce9.jpg", "no, image"] for n in range(2))]
+def test_a_file_that_lost_what_was_known_is_refused(tmp_path):
+    with AppendFile(tmp_path / "a") as file:
+        file.append(b"1234")
+    with pytest.raises(OSError, match="shorter than it was"):
+        AppendFile(tmp_path / "a", length=5)
+
+
+def test_rows_of_names_that_are_no_text():
+    assert csv_lines([(Path("\udce9.jpg"), "no, image")]) == b'\xe9.jpg,"no, image"\r\n'
 
 
 @pytest.fixture

@@ -77,7 +77,7 @@ class CocoFormat(Format):
     files = None
 
     def begin(self) -> None:
-        self.folder.mkdir(parents=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
         self._images, self._annotations = _Array(self.folder), _Array(self.folder)
 
     def write(self, image: AnnotatedImage) -> Any:

@@ -30,21 +30,21 @@ class Format:
         self.folder, self.classes, self.about = folder, classes, about
 
     def begin(self) -> None:
-        """Write what does not depend on the images."""
+        """Write what does not depend on the images; lists of an earlier call begin anew."""
 
     def write(self, image: AnnotatedImage) -> Any:
         """Write one image's own file; several threads may call at once.
 
         Returns:
-            What :meth:`append` needs of it.
+            What :meth:`append` needs of it: JSON.
         """
         raise NotImplementedError
 
     def append(self, written: Any) -> None:
-        """One image's row in the lists; called in the order of the images, by one thread at a time."""
+        """One image's row in the lists; called in the order of the images, after :meth:`begin`."""
 
     def close(self) -> None:
-        """Write what needs all images; called once, after :meth:`begin`, on any way out."""
+        """Write what needs all images; called after the last of them."""
 
     def path(self, image: AnnotatedImage, ending: str) -> Path:
         """The image's file: the folders below the input's are kept."""

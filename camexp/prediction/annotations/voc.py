@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
@@ -48,13 +49,20 @@ class VocFormat(Format):
     files = "Annotations"
     lists_names = True
 
+    def begin(self) -> None:
+        self._list.unlink(missing_ok=True)
+
     def write(self, image: AnnotatedImage) -> Any:
         with atomic_write(self.path(image, ".xml")) as temporary:
             temporary.write_bytes(voc_xml(image, self.classes, self.about))
         return str(stem(image.name))
 
     def append(self, written: Any) -> None:
-        append_line(self.folder / "ImageSets" / "Main" / "train.txt", written)
+        append_line(self._list, written)
+
+    @property
+    def _list(self) -> Path:
+        return self.folder / "ImageSets" / "Main" / "train.txt"
 
 
 def _add(parent: Element, **texts: Any) -> None:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from camexp import __version__
 from camexp.config import PredictOptions
 from camexp.errors import UserError
-from camexp.in_order import InOrder
 from camexp.methods import build_normalisation, describe_maps
 from camexp.prediction.annotations.coco import CocoFormat
 from camexp.prediction.annotations.format import Format, stem
@@ -23,6 +22,7 @@ from camexp.prediction.annotations.voc import VocFormat
 from camexp.prediction.annotations.yolo import YoloFormat
 from camexp.prediction.results import Explanation
 from camexp.prediction.thresholds import measured_otherwise, read_thresholds
+from camexp.prediction.writer import Rows, Writer, read_lines
 
 log = logging.getLogger(__name__)
 
@@ -30,77 +30,62 @@ ANNOTATIONS = "annotations"
 FORMATS: dict[str, type[Format]] = {"coco": CocoFormat, "yolo": YoloFormat, "voc": VocFormat, "masks": MaskFormat}
 
 
-class Annotations:
-    """Writes the annotations of image after image; without formats, nothing.
+class Annotations(Writer):
+    """Writes the annotations of image after image, in all formats that are asked for.
 
-    Images may come from any thread and in any order; in the lists, and in the numbers that COCO gives them, they
-    stand in theirs. On any way out of the ``with`` block what is done is written.
+    In the lists, and in the numbers that COCO gives them, images stand in their order.
 
     Args:
-        folder: the output folder.
-        paths: all images.
+        folder: where the results of all shards are.
         classes: the class names.
         options: the formats, their threshold, and what becomes an object.
         pool: of the network's head, for the lists' own words.
+        paths: all images; empty where nothing but the lists is to be written.
 
     Attributes:
-        images: how many are annotated; empty: how many of them have no object; objects: of all.
+        images: how many are in the lists; empty: how many of them have no object; objects: of all.
 
     Raises:
-        UserError: annotations of an earlier run, or images whose files would have one name.
+        UserError: images whose files would have one name.
     """
 
+    records = ".annotations.jsonl"
+
     def __init__(
-        self, folder: Path, paths: Sequence[Path], classes: Sequence[str], options: PredictOptions, pool: str = "gap"
-    ):
+        self, folder: Path, classes: Sequence[str], options: PredictOptions, pool: str = "gap",
+        paths: Sequence[Path] = (),
+    ):  # fmt: skip
         self.folder, self.options = folder / ANNOTATIONS, options
         self.images = self.empty = self.objects = 0
-        self.formats: list[Format] = []
-        if not options.annotations:
-            return
-        require_new(options)
         self.threshold = find_threshold(options)
-        self.names = names_below(paths, options.input)
         self.normalisation = build_normalisation(options.cam)
         about = f"Weak labels: {describe_maps(options.cam, pool)}, above {self.threshold:g}, camexp {__version__}"
         self.formats = [FORMATS[name](self.folder / name, classes, about) for name in options.annotations]
-        _require_distinct(self.names, self.formats, options.input)
-        self._order = InOrder(self._append)
-        _warn_of_other_maps(options)
+        self.names = names_below(paths, options.input) if paths else []
+        if paths:
+            _require_distinct(self.names, self.formats, options.input)
+            _warn_of_other_maps(options)
 
-    def add(self, index: int, image: Explanation) -> None:
-        """One image."""
-        if not self.formats:
-            return
+    def prepare(self, index: int, image: Explanation, rows: Rows) -> bytes:
         objects, without = find_objects(image, self.threshold, self.options.objects, self.normalisation)
         for why, classes in without.items():
             more = f" and {len(classes) - 5} more" if len(classes) > 5 else ""
             log.warning(f"{image.path} has no annotation of {', '.join(classes[:5])}{more}: the map {why}")
         annotated = AnnotatedImage(self.names[index], image.size, objects)
-        self._order.put(index, (len(objects), [one.write(annotated) for one in self.formats]))
+        written = [one.write(annotated) for one in self.formats]
+        return json.dumps([len(objects), written], allow_nan=False).encode() + b"\n"
 
-    def skip(self, index: int) -> None:
-        """One image could not be read."""
-        if self.formats:
-            self._order.put(index, None)
-
-    def _append(self, item: tuple[int, list[Any]] | None) -> None:
-        if item is None:
-            return
-        objects, written = item
-        for one, rows in zip(self.formats, written, strict=True):
-            if not self.images:
-                one.begin()
-            one.append(rows)
-        self.images += 1
-        self.objects += objects
-        self.empty += not objects
-
-    def close(self) -> None:
-        """Append what waits for images that never came, and write what needs all of them; once."""
-        if not self.formats:
-            return
-        self._order.finish()
+    def assemble(self, records: Sequence[Path], finished: bool = True) -> None:
+        self.images = self.empty = self.objects = 0
+        for line in read_lines(records):
+            objects, written = json.loads(line)
+            for one, rows in zip(self.formats, written, strict=True):
+                if not self.images:
+                    one.begin()
+                one.append(rows)
+            self.images += 1
+            self.objects += objects
+            self.empty += not objects
         if self.images:
             for one in self.formats:
                 one.close()
@@ -109,14 +94,6 @@ class Annotations:
         """What came of it, in a line."""
         empty = f", none in {self.empty} of them" if self.empty else ""
         return f"{self.folder}   ({self.objects} objects in {self.images} images at {self.threshold:g}{empty})"
-
-    def __enter__(self) -> Annotations:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def require_new(options: PredictOptions) -> None:

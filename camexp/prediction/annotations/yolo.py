@@ -41,6 +41,7 @@ class YoloFormat(Format):
             text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
             temporary.write_text(f"# {self.about}\n{text}", encoding="utf-8")
         write_lines(self.folder / "classes.txt", self.classes)
+        (self.folder / TRAIN).unlink(missing_ok=True)
 
     def write(self, image: AnnotatedImage) -> Any:
         lines = [yolo_line(one.label, one.part.box, image.size) for one in image.objects]

@@ -1,0 +1,168 @@
+"""Shards, and predictions that were killed: joined, they are what one quiet run gives, byte for byte."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+
+import pytest
+import torch
+
+from camexp.errors import UserError
+from camexp.launching.shards import Shard, shard_arguments
+from camexp.prediction import gather
+from tests.conftest import run_process, running
+from tests.prediction.conftest import results
+
+
+@pytest.mark.parametrize("images", [0, 1, 7, 31, 32, 33, 1000])
+@pytest.mark.parametrize("count", [1, 2, 3, 16])
+def test_shards_are_whole_blocks_and_all_images(images, count):
+    rows = [shard.rows(images, block=8) for shard in Shard(0, count).all()]
+    assert [index for some in rows for index in some] == list(range(images))
+    assert all(some.start % 8 == 0 or not some for some in rows)
+    sizes = [-(-len(some) // 8) for some in rows]
+    assert max(sizes) - min(sizes) <= 1
+
+
+def test_arguments_of_a_multirun():
+    assert shard_arguments(["-m", "shards=2", "shard=1"]) == ["-m", "shards=2", "shard=1"]
+    assert shard_arguments(["shards=2", "output=a"]) == ["shards=2", "output=a"]
+    assert "shard=range(16)" in shard_arguments(["--multirun", "shards=16", "launch=slurm"])
+
+
+@pytest.fixture(autouse=True)
+def _one_thread(monkeypatch):
+    """As each of two shards has on two cores: how many threads share a sum decides its last digits."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def quiet(script, ready_to_predict, tmp_path) -> dict[str, bytes]:
+    """The results of an undivided prediction without interruption."""
+    done = script("predict.py", *ready_to_predict, "output=quiet")
+    assert done.code == 0, done.err
+    found = results(tmp_path / "quiet")
+    assert len(found) > 200 and not list((tmp_path / "quiet").glob(".*jsonl"))
+    return found
+
+
+@pytest.mark.slow
+def test_shards_joined_are_the_undivided_prediction(script, ready_to_predict, quiet, tmp_path):
+    for number in (1, 0):  # in any order, on any machine
+        done = script("predict.py", *ready_to_predict, "output=out", "shards=2", f"shard={number}")
+        assert done.code == 0 and "camexp gather out" in done.out, done.err
+        if number:
+            with pytest.raises(UserError, match=r"32 of 40 images are missing, of shard 0"):
+                gather(tmp_path / "out")
+            assert (tmp_path / "out" / "predictions.csv").read_bytes().count(b"\n") == 1 + 2 * 8
+    for _ in range(2):
+        gather(tmp_path / "out")
+        assert results(tmp_path / "out") == quiet
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", [("shards=2",), ("-m", "shards=2")])
+def test_shards_in_one_command(ready_to_predict, quiet, tmp_path, way):
+    done = run_process("predict.py", *way, *ready_to_predict, "output=out", cwd=tmp_path)
+    assert done.code == 0, done.err
+    assert "gathering" in done.err + done.out and "images       39" in done.out
+    assert results(tmp_path / "out") == quiet
+
+
+def lines(path: Path) -> int:
+    try:
+        return path.read_bytes().count(b"\n")
+    except FileNotFoundError:  # a process that begins replaces it
+        return 0
+
+
+@pytest.mark.slow
+def test_killed_again_and_again_it_gives_the_same(ready_to_predict, quiet, tmp_path):
+    command = ("predict.py", *ready_to_predict, "output=out", "resume=auto")
+    table, codes = tmp_path / "out" / "predictions.csv", []
+    for images in (1, 9, 20, 35):
+        with running(*command, cwd=tmp_path) as run:
+            while run.process.poll() is None and lines(table) < 2 * images:
+                pass  # until so many images are written
+            codes.append(run.end(signal.SIGKILL).code)
+    assert -signal.SIGKILL in codes
+    done = run_process(*command, cwd=tmp_path)
+    assert done.code == 0, done.err
+    assert re.search("resuming|are done already", done.out)
+    assert results(tmp_path / "out") == quiet
+    again = run_process(*command, cwd=tmp_path)
+    assert again.code == 0 and "the 40 images are done already" in again.out and results(tmp_path / "out") == quiet
+
+
+def test_an_interrupted_one_goes_on_after_the_last_whole_image(script, ready_to_predict, quiet, tmp_path, monkeypatch):
+    from camexp.prediction import run
+
+    real, calls = run.explain, []
+
+    def explain(*arguments, **more):
+        calls.append([picture.index for picture in arguments[1]])
+        if len(calls) == 10:
+            signal.raise_signal(signal.SIGTERM)
+        return real(*arguments, **more)
+
+    monkeypatch.setattr(run, "explain", explain)
+    done = script("predict.py", *ready_to_predict, "output=out")
+    assert done.code == 143 and "with output=out resume=auto goes on from there" in done.out
+    left = json.loads((tmp_path / "out" / "state.json").read_text())
+    assert left["next"] == calls[-1][-1] + 1 and not left["finished"]
+    assert (tmp_path / "out" / "report.html").exists()
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "overlays").iterdir()}
+    done = script("predict.py", *ready_to_predict, "output=out", "resume=auto")
+    assert done.code == 0 and f"resuming: {left['next']} of 40 images are done" in done.out
+    assert results(tmp_path / "out") == quiet
+    assert all(path.stat().st_mtime_ns == when for path, when in before.items())  # nothing is written twice
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        (("resume=auto", "label=[a,c]"), r"differs in label=\['a', 'c'\] \(was \['a', 'b'\]\): repeat its options"),
+        (("resume=auto", "precision=64-true"), r"differs in precision=64-true \(was 32-true\)"),
+        (("resume=auto", "input=in/0*.png"), r"the images found by input \(10, was 40\)"),
+        (("shards=3", "shard=0"), r"shards=3 \(was 1\)"),
+    ],
+)
+def test_another_prediction_is_not_gone_on_with(script, ready_to_predict, tmp_path, more, sentence):
+    assert script("predict.py", *ready_to_predict, "output=out").code == 0
+    kept = [one for one in ready_to_predict if one.partition("=")[0] not in {word.partition("=")[0] for word in more}]
+    done = script("predict.py", *kept, "output=out", *more)
+    assert done.code == 1 and re.search(sentence, done.err), done.err
+
+
+def test_what_cannot_be_divided_or_gathered(script, ready_to_predict, tmp_path):
+    for more, sentence in (
+        (("shards=2", "shard=2", "output=a"), "shard=2 with shards=2 is none of them: expected 0 to 1"),
+        (("shards=2", "shard=0"), "shard=0 needs output=DIR, the same folder for all shards"),
+        (("shards=2", "cam=ddt", "output=a"), "cam=ddt takes what all images have in common, and shards=2"),
+        (("gpus=2", "output=a"), "gpus=2 but this machine has"),
+    ):
+        kept = [
+            one for one in ready_to_predict if one.partition("=")[0] not in {word.partition("=")[0] for word in more}
+        ]
+        done = script("predict.py", *kept, *more)
+        assert done.code == 1 and sentence in done.err, done.err
+    with pytest.raises(UserError, match=r"holds no manifest.json"):
+        gather(tmp_path)
+    done = run_process("camexp/gather.py", str(tmp_path / "nowhere"), cwd=tmp_path)
+    assert done.code == 1 and "holds no manifest.json: give the output folder" in done.err
+
+
+def test_a_million_files_are_not_written_unasked(script, ready_to_predict, tmp_path, monkeypatch):
+    monkeypatch.setattr("camexp.prediction.outputs.MOST_IMAGES", 39)
+    done = script("predict.py", *ready_to_predict, "output=out")
+    assert (
+        done.code == 1 and "input=in names 40 images, and their overlays, maps and pages would be 80 files" in done.err
+    )
+    assert not (tmp_path / "out" / "overlays").exists()
+    assert script("predict.py", *ready_to_predict, "output=out", "format=files").code == 0
