@@ -29,12 +29,27 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     # keeps the ending, from which Pillow tells the format; the process's number keeps two writers apart
-    temporary = path.with_name(f".{os.getpid()}~{path.name}"[-200:])
+    temporary = path.with_name(f".{_writer or os.getpid()}~{path.name}"[-200:])
     try:
         yield temporary
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+_writer = ""
+
+
+@contextmanager
+def writing_as(name: str) -> Iterator[None]:
+    """Have the temporary names of this process begin with a name that is its own among all that run, and that a later
+    process will have again: what a kill left of a file is then replaced when the file is written after all."""
+    global _writer
+    before, _writer = _writer, name
+    try:
+        yield
+    finally:
+        _writer = before
 
 
 def fsync(path: Path) -> int:

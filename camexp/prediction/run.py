@@ -20,7 +20,7 @@ from camexp.config import EvaluateOptions, PredictOptions
 from camexp.config.validation import validated
 from camexp.devices import default_workers, select_device, select_devices
 from camexp.errors import Interrupted, UserError
-from camexp.files import display_path
+from camexp.files import display_path, writing_as
 from camexp.labels import labels_as_text, resolve_label
 from camexp.launching.ranks import CHILD
 from camexp.launching.shards import Shard
@@ -154,7 +154,7 @@ def predict(model: CAMClassifier, paths: Sequence[Path], options: PredictOptions
     except OSError as error:
         raise UserError(f"output={folder} cannot be gone on with ({error}): give another folder") from error
     try:
-        with interrupts, writing:
+        with writing_as(shard.name), interrupts, writing:
             outcome.montages = _explain_all(model, paths, options, writing, interrupts)
     finally:
         outcome.explained, outcome.skipped = writing.state.explained, writing.state.skipped
