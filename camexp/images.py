@@ -6,6 +6,7 @@ import os
 import stat
 import warnings
 from functools import lru_cache
+from io import BytesIO
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -41,6 +42,11 @@ def image_extensions() -> frozenset[str]:
     return frozenset(end for end, kind in endings.items() if kind in Image.OPEN and kind not in _NO_PHOTOGRAPHS)
 
 
+def _formats() -> tuple[str, ...]:
+    Image.init()
+    return tuple(kind for kind in Image.OPEN if kind not in _NO_PHOTOGRAPHS)
+
+
 def read_image(path: str | os.PathLike[str]) -> Image.Image:
     """Decode a file: its first frame, turned upright by its EXIF tag, in 8-bit RGB.
 
@@ -58,6 +64,38 @@ def read_image(path: str | os.PathLike[str]) -> Image.Image:
     except Exception as error:  # Pillow's decoders raise all there is; each means the same here
         told = str(error).replace(f" '{os.fspath(path)}'", "").replace(f": {os.fspath(path)!r}", "")
         raise UnreadableImage(" ".join(told.split()) or type(error).__name__) from error
+
+
+def decode_image(content: bytes) -> Image.Image:
+    """As :func:`read_image`, from the bytes of a file.
+
+    Raises:
+        UnreadableImage: they cannot be decoded as a whole.
+
+    >>> decode_image(b"no image")
+    Traceback (most recent call last):
+    ...
+    camexp.images.UnreadableImage: cannot identify image file
+    """
+    try:
+        with Image.open(BytesIO(content), formats=_formats()) as image:  # no ending says what it is not
+            image.load()
+            return to_rgb(image)
+    except Exception as error:  # Pillow's decoders raise all there is; each means the same here
+        told = str(error).partition(" <_io.BytesIO")[0]
+        raise UnreadableImage(" ".join(told.split()) or type(error).__name__) from error
+
+
+def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """Width and height of an image file as :func:`read_image` returns it, without decoding it.
+
+    Raises:
+        OSError: it is no image.
+    """
+    with Image.open(path) as image:
+        width, height = image.size
+        turned = image.getexif().get(0x0112, 1) >= 5  # shown turned by a quarter
+        return (height, width) if turned else (width, height)
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

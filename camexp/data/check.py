@@ -1,4 +1,4 @@
-"""Find the files that cannot be decoded before training starts, once a file."""
+"""Find the images that cannot be decoded before training starts, each looked at once."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from camexp.data.arrays import IntArray, PathArray
+from camexp.data.arrays import IntArray
 from camexp.data.imageset import ImageSet
 from camexp.errors import UserError
 from camexp.files import write_json
-from camexp.images import UnreadableImage, read_image
+from camexp.images import UnreadableImage
 from camexp.locks import exclusive
-from camexp.record_log import KEY_BYTES, RecordLog, Records, SortedRecords, cache_path, file_key
+from camexp.record_log import KEY_BYTES, RecordLog, Records, SortedRecords, cache_path
 from camexp.reporting.progress import Progress
 
 Skipped = tuple[Path, str]
@@ -38,8 +38,8 @@ def find_undecodable(images: ImageSet) -> list[Skipped]:
     that the next run, a run that was interrupted, and the other processes of this one, which wait for the first, decode
     only files that changed.
     """
-    paths, cache = images.path_array, RecordLog(cache_path(images.root, "decodable"), KEY_BYTES)
-    keys = _keys(paths)
+    cache = RecordLog(cache_path(images.root, "decodable"), KEY_BYTES)
+    keys = _keys(images)
     if not len(_unknown(keys, cache)):
         return []
     failures = cache.path.with_suffix(".failures.json")
@@ -53,10 +53,10 @@ def find_undecodable(images: ImageSet) -> list[Skipped]:
         if len(unknown):
             with contextlib.suppress(OSError):
                 failures.unlink(missing_ok=True)
-            reasons |= _decode(paths, keys, unknown, cache)
+            reasons |= _decode(images, keys, unknown, cache)
             with contextlib.suppress(OSError):  # a read-only home only means looking again
                 write_json(failures, {keys[index].tobytes().hex(): reason for index, reason in reasons.items()})
-    return [(paths[index], reasons[index]) for index in sorted(reasons)]
+    return [(images.paths[index], reasons[index]) for index in sorted(reasons)]
 
 
 def drop_undecodable(images: ImageSet, skipped: Sequence[Skipped], max_skipped: float) -> ImageSet:
@@ -75,7 +75,7 @@ def drop_undecodable(images: ImageSet, skipped: Sequence[Skipped], max_skipped: 
     if len(skipped) > max_skipped * len(images):
         path, reason = skipped[0]
         raise UserError(
-            f"dataset.root={images.root}: {len(skipped)} of {len(images)} images cannot be decoded "
+            f"{images.given}: {len(skipped)} of {len(images)} images cannot be decoded "
             f"(the first is {path}: {reason}), more than dataset.max_skipped={max_skipped:g} allows: "
             "mend them or raise it"
         )
@@ -84,16 +84,16 @@ def drop_undecodable(images: ImageSet, skipped: Sequence[Skipped], max_skipped: 
     kept = images.take(IntArray(np.flatnonzero(there)))
     bare = [name for name, count in zip(kept.classes, kept.count(), strict=True) if not count]
     if bare:
-        raise UserError(f"dataset.root={images.root}: no image of the class {bare[0]} can be decoded")
+        raise UserError(f"{images.given}: no image of the class {bare[0]} can be decoded")
     return kept
 
 
-def _keys(paths: PathArray) -> Records:
-    """The cache key of each file, ``(N, KEY_BYTES)``; zeros where there is no file."""
+def _keys(images: ImageSet) -> Records:
+    """The cache key of each image, ``(N, KEY_BYTES)``; zeros where there is none."""
     keys = bytearray()
-    for path in paths.iter_encoded():
+    for index in range(len(images)):
         try:
-            keys += file_key(path)
+            keys += images.key(index) or bytes(KEY_BYTES)
         except OSError:
             keys += bytes(KEY_BYTES)
     return np.frombuffer(keys, np.uint8).reshape(-1, KEY_BYTES)
@@ -104,13 +104,13 @@ def _unknown(keys: Records, cache: RecordLog) -> NDArray[np.int64]:
     return np.flatnonzero(~SortedRecords(cache.read()[0]).has(keys) | ~keys.any(1))
 
 
-def _decode(paths: PathArray, keys: Records, indices: NDArray[np.int64], cache: RecordLog) -> dict[int, str]:
+def _decode(images: ImageSet, keys: Records, indices: NDArray[np.int64], cache: RecordLog) -> dict[int, str]:
     """Decode the files at these indices, caching portion by portion which can be; why the others cannot."""
     reasons: dict[int, str] = {}
     sound: list[int] = []
 
     def look(some: NDArray[np.int64]) -> list[tuple[int, str]]:
-        return [(int(index), _reason(paths[int(index)])) for index in some]
+        return [(int(index), _reason(images, int(index))) for index in some]
 
     def write_cache() -> None:
         with contextlib.suppress(OSError):  # a read-only home only means looking again next time
@@ -147,9 +147,9 @@ def _in_order(
         yield waiting.popleft().result()
 
 
-def _reason(path: Path) -> str:
+def _reason(images: ImageSet, index: int) -> str:
     try:
-        read_image(path)
+        images.read(index)
     except UnreadableImage as error:
         return str(error) or "unreadable"
     return ""

@@ -1,4 +1,4 @@
-"""What a data set is here: files with a label each."""
+"""What a data set is here: images with a label each, in files or from another source."""
 
 from __future__ import annotations
 
@@ -8,23 +8,29 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from camexp.data.arrays import IntArray, PathArray
 from camexp.data.box_formats import Boxes
+from camexp.data.source import ImageSource
 from camexp.errors import UserError
+from camexp.files import content_digest
+from camexp.images import image_size, read_image
 from camexp.labels import labels_as_text, resolve_label
+from camexp.record_log import file_key
 
 PARTS = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Labelled image files.
+    """Labelled images: files, or what a source reads.
 
     Attributes:
         root: the folder they lie in.
         classes: names, in the order of the labels.
-        paths: one file an image; kept as a :class:`PathArray`, whatever sequence was given.
+        paths: one file an image, or with a ``source`` one name each as of a file below ``root``, by which tables, boxes
+            and masks know it; kept as a :class:`PathArray`, whatever sequence was given.
         labels: one index into ``classes`` an image; kept as an :class:`IntArray`.
         left_out: how many files were passed over as no images of the data set (stray files).
         mask: the object's pixels in an image, ``(H, W)`` bool, where the data set brings them; ``None``: of this one
@@ -34,6 +40,9 @@ class ImageSet:
         ignore: pixels beside the mask that count as neither object nor background, ``(H, W)`` bool, or ``None``.
         boxes: the objects' boxes in an image, ``(G, 4)`` x0, y0, x1, y1 in pixels, corners inclusive, or ``None``.
         masked: whether an image has a mask, without reading it; ``None``: all have, if any has.
+        source: what reads the images that are not files.
+        numbers: the index of each image in the source; kept as an :class:`IntArray`. ``None``: the source's own order.
+        option: the option that gave ``root``, for errors.
 
     >>> images = ImageSet(Path("r"), ("cat", "dog"), (Path("r/cat/1.png"), Path("r/dog/1.png")), (0, 1))
     >>> len(images), images.paths[1].parent.name, images.labels[1], images.count()
@@ -50,8 +59,13 @@ class ImageSet:
     ignore: Callable[[Path], NDArray[np.bool_] | None] | None = field(default=None, compare=False)
     boxes: Callable[[Path], Boxes | None] | None = field(default=None, compare=False)
     masked: Callable[[Path], bool] | None = field(default=None, compare=False)
+    source: ImageSource | None = field(default=None, compare=False)
+    numbers: Sequence[int] | None = None
+    option: str = field(default="dataset.root", compare=False)
 
     def __post_init__(self) -> None:
+        if self.numbers is not None:
+            object.__setattr__(self, "numbers", IntArray(self.numbers))
         if self.part is not None:
             object.__setattr__(self, "part", IntArray(self.part))
         object.__setattr__(self, "paths", PathArray.of(self.paths))
@@ -64,6 +78,50 @@ class ImageSet:
     def path_array(self) -> PathArray:
         """``paths``, for who wants their bytes."""
         return PathArray.of(self.paths)
+
+    @property
+    def given(self) -> str:
+        """The option that gave ``root``, with it, for the beginning of an error's sentence."""
+        return f"{self.option}={self.root}"
+
+    def read(self, index: int) -> Image.Image:
+        """An image: upright, in 8-bit RGB, of any size.
+
+        Raises:
+            UnreadableImage: it cannot be decoded.
+        """
+        return read_image(self.paths[index]) if self.source is None else self.source.read(self._number(index))
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Width and height of :meth:`read`'s image; a file is not decoded for that.
+
+        Raises:
+            OSError: it is no image.
+        """
+        return image_size(self.paths[index]) if self.source is None else self.read(index).size
+
+    def digest(self, index: int) -> str:
+        """What stands for an image's content, 32 hexadecimal digits; of a file's bytes where it is one.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        if self.source is None:
+            return content_digest(self.path_array.encoded(index))
+        return self.source.digest(self._number(index))
+
+    def key(self, index: int) -> bytes | None:
+        """What stands for an image as it is now, ``KEY_BYTES``, without its content being read; ``None``: nothing does.
+
+        Raises:
+            OSError: it is not there.
+        """
+        if self.source is None:
+            return file_key(self.path_array.encoded(index))
+        return self.source.key(self._number(index))
+
+    def _number(self, index: int) -> int:
+        return index if self.numbers is None else self.numbers[index]
 
     def count(self, indices: Sequence[int] | None = None) -> list[int]:
         """How many images each class has, of all or of those at some indices."""
@@ -134,18 +192,19 @@ class ImageSet:
         empty = [name for name, count in zip(self.classes, self.count(), strict=True) if not count]
         if empty:
             raise UserError(
-                f"dataset.root={self.root}: no image in the class folder{'s' * (len(empty) > 1)} "
+                f"{self.given}: no image in the class folder{'s' * (len(empty) > 1)} "
                 f"{', '.join(empty[:5])}{' …' * (len(empty) > 5)}: "
                 "remove it, or name the classes to use with dataset.classes=[…]"
             )
         if len(self.classes) < 2:
-            raise UserError(
-                f"dataset.root={self.root} holds one class only ({self.classes[0]}): at least two are needed"
-            )
+            raise UserError(f"{self.given} holds one class only ({self.classes[0]}): at least two are needed")
 
     def take(self, indices: Sequence[int]) -> ImageSet:
         """The images at those indices, with all the classes."""
         chosen = np.asarray(indices, dtype=np.int64)
         part = None if self.part is None else IntArray(np.asarray(self.part)[chosen])
         labels = IntArray(np.asarray(self.labels)[chosen])
-        return replace(self, paths=self.path_array.take(indices), labels=labels, part=part)
+        numbers = None
+        if self.source is not None:
+            numbers = IntArray(chosen if self.numbers is None else np.asarray(self.numbers)[chosen])
+        return replace(self, paths=self.path_array.take(indices), labels=labels, part=part, numbers=numbers)

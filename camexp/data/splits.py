@@ -51,7 +51,7 @@ def split_images(images: ImageSet, options: SplitOptions, seed: int) -> Split:
         bare = [name for name, count in zip(images.classes, images.count(pool), strict=True) if not count]
         if bare:
             raise UserError(
-                f"dataset.root={images.root}: the data set's own lists have no training image of the class {bare[0]}"
+                f"{images.given}: the data set's own lists have no training image of the class {bare[0]}"
                 f"{f' and {len(bare) - 1} more' * (len(bare) > 1)}: complete them, or leave the class out with "
                 "dataset.classes=[…]"
             )

@@ -16,7 +16,6 @@ from torch import Tensor
 from camexp.data.box_formats import Boxes, clip, match, read_boxes, read_sizes
 from camexp.data.imageset import ImageSet
 from camexp.errors import UserError, reason
-from camexp.images import read_image
 
 log = logging.getLogger(__name__)
 
@@ -48,13 +47,9 @@ class GroundTruth:
         """An image's boxes at ``(H, W)``, or at its own size; and that size."""
         if index not in self.boxes:
             return None, size or (1, 1)
-        path = self.images.paths[index]
-        with Image.open(path) as image:
-            width, height = image.size
-            if image.getexif().get(0x0112, 1) >= 5:  # shown turned by a quarter
-                width, height = height, width
+        width, height = self.images.size(index)
         drawn_width, drawn_height = self.sizes.get(index, (width, height))
-        boxes = clip(self.boxes[index], drawn_width, drawn_height, str(path))
+        boxes = clip(self.boxes[index], drawn_width, drawn_height, str(self.images.paths[index]))
         size = size or (height, width)
         if size == (drawn_height, drawn_width):
             return boxes, size
@@ -123,9 +118,9 @@ def load_truth(boxes: str | None, masks: str | None, images: ImageSet) -> Ground
         }
         if not files:
             raise UserError(f"masks={masks} holds no mask of these images: expected PATH/IMAGE.png below it")
-        by_path = {images.paths[index]: file for index, file in files.items()}
+        by_path = {images.paths[index]: (file, index) for index, file in files.items()}
         truth.masked = frozenset(files)
-        truth.mask_of = lambda path: _read_masks(by_path[path], path)
+        truth.mask_of = lambda path: _read_masks(images, *by_path[path])
         log.info(f"masks of {len(files)} images")
     return truth
 
@@ -139,8 +134,8 @@ def _mask_file(folder: Path, path: Path, root: Path) -> Path | None:
     return None
 
 
-def _read_masks(file: Path, path: Path) -> tuple[np.ndarray, np.ndarray | None]:
-    size = read_image(path).size
+def _read_masks(images: ImageSet, file: Path, index: int) -> tuple[np.ndarray, np.ndarray | None]:
+    size = images.size(index)
     ignore = file.with_name(f"{file.stem}_ignore.png")
     mask = _read_mask(file, size)
     return mask, _read_mask(ignore, size) if ignore.is_file() else None

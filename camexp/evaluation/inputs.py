@@ -102,7 +102,7 @@ def relabelled(images: ImageSet, model: CAMClassifier) -> ImageSet:
     unknown = [name for name in images.classes if name not in known]
     if unknown:
         raise UserError(
-            f"dataset.root={images.root} has the class {unknown[0]}, which the checkpoint does not know: "
+            f"{images.given} has the class {unknown[0]}, which the checkpoint does not know: "
             "leave it out with dataset.classes=[…]"
         )
     labels = tuple(known[images.classes[label]] for label in images.labels)

@@ -22,7 +22,6 @@ from camexp.evaluation.components import Components
 from camexp.evaluation.figures import LOWER, MEANS, ROWS
 from camexp.evaluation.ground_truth import GroundTruth
 from camexp.evaluation.scores import ScoredImage, Scores
-from camexp.images import read_image
 from camexp.methods import build_normalisation, describe_maps, is_cam
 from camexp.methods.registry import Method
 from camexp.models import CAMClassifier, CAMResult
@@ -104,7 +103,7 @@ class EvaluationReport:
             self.report.skip(index)
             log.warning(f"{path} is left out of {REPORT}: its maps or logits are not finite (try precision=32-true)")
             return
-        photo = read_image(path)
+        photo = self.images.read(index)
         size = (photo.height, photo.width)
         boxes, _ = self.truth.scaled_boxes(index, None)
         self.report.add(index, item(

@@ -18,7 +18,6 @@ from camexp.evaluation.figures import table
 from camexp.evaluation.run import Outcome
 from camexp.evaluation.scores import Scores
 from camexp.files import atomic_write, save_png, write_csv, write_json
-from camexp.images import read_image
 from camexp.methods import build_normalisation
 from camexp.reporting.figures import add_caption, grid, resize_longer_side
 from camexp.run_files import EVALUATION, REPORT
@@ -154,7 +153,7 @@ def _write_sheets(
 
 def _tile(outcome: Outcome, item: Any, box: Any, iou: float, options: EvaluateOptions) -> Image.Image:
     path = outcome.images.paths[item.index]
-    small = resize_longer_side(read_image(path), options.sheet.tile)
+    small = resize_longer_side(outcome.images.read(item.index), options.sheet.tile)
     style = options.colormap, options.alpha, build_normalisation(options.cam)
     heat = upsample(torch.from_numpy(item.maps()[:1])[None], (small.height, small.width))[0, 0].numpy()
     picture = Image.fromarray(overlay(np.asarray(small), heat, *style))

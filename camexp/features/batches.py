@@ -16,7 +16,7 @@ from camexp.data.transforms import Flip, Transform
 from camexp.errors import UserError
 from camexp.features.digests import digests_of
 from camexp.features.store import FeatureStore
-from camexp.images import UnreadableImage, read_image
+from camexp.images import UnreadableImage
 from camexp.models.preprocessing import Preprocessing
 
 IGNORE_INDEX = -100  # the label that no loss and no metric looks at
@@ -105,17 +105,18 @@ class LabelledImages(Dataset[Sample]):
             return self._sample(index)
 
     def _sample(self, index: int) -> Sample:
-        path, label = self.images.paths[index], self.images.labels[index]
+        label = self.images.labels[index]
         view = self.transform.draw() if isinstance(self.transform, Flip) else ""
         name = ""
         try:
             if self.store is not None:
-                name = self._digests.of(path) + view
+                name = self._digests.of_image(self.images, index) + view
                 stored = self.store.read(name)
                 if stored is not None:
                     return Sample(None, stored, name, label, index)
-            picture = read_image(path)
+            picture = self.images.read(index)
         except (UnreadableImage, OSError) as error:
+            path = self.images.paths[index]
             raise UserError(f"{path} cannot be decoded ({error}): remove it, or leave dataset.check=true") from error
         if isinstance(self.transform, Flip):
             picture = self.transform.view(picture, view)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
 
-from camexp.features.fingerprint import content_digest
+from camexp.data.imageset import ImageSet
+from camexp.files import content_digest
 from camexp.record_log import KEY_BYTES, RecordLog, SortedRecords, cache_path, file_key
 
 WIDTH = KEY_BYTES + 16  # bytes of a record: what the file was, and the digest of its bytes
@@ -41,12 +43,23 @@ class Digests:
         Raises:
             OSError: it cannot be read.
         """
-        key = file_key(bytes(path))
+        return self._find(file_key(bytes(path)), partial(content_digest, path))
+
+    def of_image(self, images: ImageSet, index: int) -> str:
+        """The digest of an image's content, 32 hexadecimal digits.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        key = images.key(index)
+        return images.digest(index) if key is None else self._find(key, partial(images.digest, index))
+
+    def _find(self, key: bytes, compute: Callable[[], str]) -> str:
         found = self._new.get(key) or self._table.get(key)
         if found is None and self._read_on():
             found = self._table.get(key)
         if found is None:
-            found = bytes.fromhex(content_digest(path))
+            found = bytes.fromhex(compute())
             self._new[key] = found
             if len(self._new) >= PORTION and self._writes:
                 self.save()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from typing import Any
 
 import torch
@@ -50,15 +49,3 @@ def fingerprint(about: dict[str, Any]) -> str:
     True
     """
     return hashlib.blake2b(json.dumps(about, sort_keys=True).encode(), digest_size=10).hexdigest()
-
-
-def content_digest(path: str | os.PathLike[str] | bytes) -> str:
-    """The digest of a file's bytes, 32 hexadecimal digits.
-
-    The bytes and not the name: a data set copied to another disk keeps its features, an edited file loses its own.
-    """
-    with open(path, "rb") as file:
-        digest = hashlib.blake2b(digest_size=16)
-        while chunk := file.read(2**20):
-            digest.update(chunk)
-    return digest.hexdigest()

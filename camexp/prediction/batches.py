@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from camexp.features.fingerprint import content_digest
+from camexp.files import content_digest
 from camexp.images import read_image
 from camexp.models.preprocessing import Preprocessing
 from camexp.models.trunks import Trunk

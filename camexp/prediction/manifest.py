@@ -14,7 +14,7 @@ from camexp import __version__
 from camexp.config import PredictOptions
 from camexp.config.options import as_written, flat
 from camexp.errors import UserError
-from camexp.files import write_json
+from camexp.files import content_digest, write_json
 from camexp.models import CAMClassifier
 
 MANIFEST = "manifest.json"
@@ -117,10 +117,4 @@ def _digest_paths(paths: Sequence[Path]) -> str:
 
 
 def _digest_file(path: Path, name: str) -> str:
-    if not path.is_file():
-        return name
-    with path.open("rb") as file:
-        digest = hashlib.blake2b(digest_size=16)
-        while chunk := file.read(2**22):
-            digest.update(chunk)
-    return digest.hexdigest()
+    return content_digest(path) if path.is_file() else name

@@ -149,7 +149,7 @@ def build_trainer(
         images=digest,
     )
     if resumed is not None:
-        require_same_images(resumed.images, digest, datamodule.images.root)
+        require_same_images(resumed.images, digest, datamodule.images.given)
         require_same_trunk(resumed.path, classifier)
         checkpoints.position = resumed.position
         datamodule.start = resumed.position.epoch, resumed.position.batch
@@ -200,22 +200,25 @@ def build_inspector(
     require_layers(method := build_method(cam), classifier)
     refuse_observer(method, cam.method)
     images = datamodule.images
+    indices: list[int | None]
     if inspect.image is None:
+        indices = [datamodule.split.val[0]]
         paths = [images.paths[datamodule.split.val[0]]]
     else:
         given = inspect.image if isinstance(inspect.image, list) else [inspect.image]
         paths = [Path(str(path)).expanduser() for path in given]
+        indices = [images.find(path) for path in paths]
     if not paths:
         raise UserError("inspect.image=[] names no image: leave it out for the first validation image")
     pictures = []
-    for path in paths:
-        if not path.is_file():
+    for path, index in zip(paths, indices, strict=True):
+        if not path.is_file() and (index is None or images.source is None):
             raise UserError(f"inspect.image={path} is not a file: give the path of an image")
         try:
-            pictures.append(read_image(path))
+            pictures.append(read_image(path) if index is None else images.read(index))
         except UnreadableImage as error:
             raise UserError(f"inspect.image={path} cannot be decoded ({error}): give another image") from error
-    own = [None if (index := images.find(path)) is None else images.labels[index] for path in paths]
+    own = [None if index is None else images.labels[index] for index in indices]
     return CAMInspector(
         pictures,
         pair_labels(len(paths), labels_as_text(inspect.label), own),

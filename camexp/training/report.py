@@ -50,8 +50,11 @@ def report(trainer: pl.Trainer, datamodule: CAMDataModule, options: TrainOptions
     if options.report:
         write_run_page(Path(options.run_dir))
     log_final(trainer, flat(options.to_dict()), final)
-    image = datamodule.images.paths[datamodule.split.val[0]]
-    command = next_command(program.current().spelled("predict"), checkpoints.best, image)
+    images, first = datamodule.images, datamodule.split.val[0]
+    if images.source is None:
+        command = next_command(program.current().spelled("predict"), checkpoints.best, images.paths[first])
+    else:  # no file to name
+        command = next_command(program.current().spelled("evaluate"), checkpoints.best, None)
     page = f"\n  look at               {Path(options.run_dir) / REPORT}   (in a browser)" if options.report else ""
     log.info(f"\n{summary_table(summary)}{page}\n\nsee where it looks:\n  {command}")
     return best_accuracy

@@ -10,12 +10,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from camexp.config import TrainOptions, flat
 from camexp.data import ImageSet, Split
-from camexp.errors import UserError
+from camexp.errors import UserError, reason
 from camexp.models import CAMClassifier
 from camexp.models.checkpoint import METADATA, STATE_PREFIX, read_checkpoint
 
@@ -23,10 +24,12 @@ log = logging.getLogger(__name__)
 
 # Options without which the numbers are the same, or which may change on purpose in the middle of a run.
 MAY_CHANGE = (
-    "run_dir", "resume", "debug", "command", "num_workers", "model.weights", "dataset.root", "dataset.download",
-    "dataset.check", "checkpoint.", "report", "inspect.", "logger.", "cam.", "callbacks.", "features.", "trainer.",
-    "precision", "compile",
+    "run_dir", "resume", "debug", "command", "num_workers", "model.weights", "dataset.root", "dataset.path",
+    "dataset.urls", "dataset.val_urls", "dataset.test_urls", "dataset.download", "dataset.max_gb", "dataset.check",
+    "checkpoint.", "report", "inspect.", "logger.", "cam.", "callbacks.", "features.", "trainer.", "precision",
+    "compile",
 )  # fmt: skip
+CONTENTS = 64  # images whose content counts as well, of a data set whose images are not files
 NOT_REPORTED = ("run_dir", "resume", "debug", "command", "num_workers", "report", "logger.")
 
 
@@ -44,7 +47,17 @@ def image_digest(images: ImageSet, split: Split) -> str:
             name = path[len(root) :] if below else os.path.relpath(path, os.fsencode(images.root))
             digest.update(name + endings[images.labels[index]])
         digest.update(b"\1")
+    if images.source is not None:  # where names are numbers, they do not say which images these are
+        for index in np.linspace(0, len(images) - 1, min(len(images), CONTENTS), dtype=int).tolist():
+            digest.update(_content(images, index))
     return digest.hexdigest()
+
+
+def _content(images: ImageSet, index: int) -> bytes:
+    try:
+        return images.digest(index).encode()
+    except OSError as error:
+        raise UserError(f"{images.paths[index]} cannot be read ({reason(error)}): bring it back") from error
 
 
 def require_same_trunk(path: Path | None, classifier: CAMClassifier) -> None:
@@ -78,7 +91,7 @@ def _same(before: Tensor, now: Tensor) -> bool:
     return before.shape == now.shape and torch.allclose(before.double(), now.double(), rtol=coarsest, atol=1e-6)
 
 
-def require_same_images(before: str | None, digest: str, root: Path) -> None:
+def require_same_images(before: str | None, digest: str, given: str) -> None:
     """Make sure that the images are those of the run so far.
 
     Raises:
@@ -86,8 +99,8 @@ def require_same_images(before: str | None, digest: str, root: Path) -> None:
     """
     if before not in (None, digest):
         raise UserError(
-            f"resume: the images or the classes in dataset.root={root} are not those that the run was trained on so "
-            "far: bring the folder back to what it was, or start anew with another hydra.run.dir"
+            f"resume: the images or the classes in {given} are not those that the run was trained on so "
+            "far: bring them back to what they were, or start anew with another hydra.run.dir"
         )
 
 

@@ -75,10 +75,11 @@ def summary_table(summary: dict[str, Any]) -> str:
     return "\n".join(f"  {name:<22}{value}" for name, value in rows)
 
 
-def next_command(predict: str, checkpoint: Path, image: Path) -> str:
+def next_command(predict: str, checkpoint: Path, image: Path | None) -> str:
     """The command line that shows where the network looks, ready to paste.
 
     >>> next_command("python predict.py", Path("runs/best.ckpt"), Path("my pictures/a.jpg"))
     "python predict.py ckpt=runs/best.ckpt 'input=my pictures/a.jpg'"
     """
-    return f"{predict} {shlex.quote(f'ckpt={checkpoint}')} {shlex.quote(f'input={image}')}"
+    of = "" if image is None else f" {shlex.quote(f'input={image}')}"
+    return f"{predict} {shlex.quote(f'ckpt={checkpoint}')}{of}"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from camexp.data import UnreadableImage, check, find_imagefolder
+from camexp.data import UnreadableImage, check, find_imagefolder, imageset
 from camexp.data.check import find_undecodable
 from camexp.data.imageset import ImageSet
 
@@ -16,8 +16,8 @@ from camexp.data.imageset import ImageSet
 def looked(monkeypatch) -> list[str]:
     """The names of the files that were decoded."""
     names: list[str] = []
-    read = check.read_image
-    monkeypatch.setattr(check, "read_image", lambda path: names.append(path.name) or read(path))
+    read = imageset.read_image
+    monkeypatch.setattr(imageset, "read_image", lambda path: names.append(path.name) or read(path))
     return names
 
 
@@ -74,7 +74,7 @@ def test_subsets_are_remembered_together(colours, looked):
 def _check(
     images: ImageSet, begun: multiprocessing.Event, go_on: multiprocessing.Event, log: Path, broken: str
 ) -> None:
-    read = check.read_image
+    read = imageset.read_image
 
     def slow(path):
         begun.set()
@@ -85,7 +85,7 @@ def _check(
             raise UnreadableImage("stale file handle")
         return read(path)
 
-    check.read_image = slow
+    imageset.read_image = slow
     with log.with_name(f"found-{multiprocessing.current_process().name}").open("w") as file:
         file.write(repr([path.name for path, _ in find_undecodable(images)]))
 

@@ -102,11 +102,11 @@ def test_undecodable_files_are_skipped_listed_and_counted(colours, tmp_path, cap
 
 
 def test_what_was_decodable_is_remembered_until_the_file_changes(colours, monkeypatch):
-    from camexp.data import check
+    from camexp.data import imageset
 
     looked = []
-    read = check.read_image
-    monkeypatch.setattr(check, "read_image", lambda path: looked.append(path.name) or read(path))
+    read = imageset.read_image
+    monkeypatch.setattr(imageset, "read_image", lambda path: looked.append(path.name) or read(path))
     build_images(options(colours))
     assert len(looked) == 24
     build_images(options(colours))
@@ -159,16 +159,16 @@ def test_a_folder_called_like_a_number_is_found_by_its_name(tmp_path):
 
 
 def test_a_failure_is_looked_at_again(colours, monkeypatch):
-    from camexp.data import UnreadableImage, check
+    from camexp.data import UnreadableImage, imageset
 
-    read = check.read_image
+    read = imageset.read_image
 
     def failing(path):
         if path.name == "red_3.png":
             raise UnreadableImage("stale file handle")
         return read(path)
 
-    monkeypatch.setattr(check, "read_image", failing)
+    monkeypatch.setattr(imageset, "read_image", failing)
     assert len(build_images(options(colours))) == 23
-    monkeypatch.setattr(check, "read_image", read)
+    monkeypatch.setattr(imageset, "read_image", read)
     assert len(build_images(options(colours))) == 24

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from camexp.features import content_digest
 from camexp.features import digests as module
 from camexp.features.digests import WIDTH, Digests
-from camexp.features.fingerprint import content_digest
 from camexp.record_log import RecordLog
 
 

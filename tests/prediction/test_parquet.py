@@ -10,7 +10,7 @@ import pyarrow.parquet
 import pytest
 from scipy.io import loadmat
 
-from camexp.features.fingerprint import content_digest
+from camexp.files import content_digest
 from camexp.prediction.parquet import as_float16
 from tests.prediction.conftest import results
 
