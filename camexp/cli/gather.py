@@ -1,4 +1,4 @@
-"""``camexp gather DIR``: the shards of a prediction joined, and what of them is missing."""
+"""``camexp gather DIR``: the shards of a prediction or an evaluation joined, and what of them is missing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 def main(arguments: Sequence[str]) -> int:
     """The command line: one folder."""
     if len(arguments) != 1 or arguments[0] in ("-h", "--help"):
-        print("usage: camexp gather DIR      DIR: the output folder of a prediction with shards=…")
+        print("usage: camexp gather DIR      DIR: the output folder of a command with shards=…")
         return 0 if arguments and arguments[0] in ("-h", "--help") else 1
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     try:
@@ -30,8 +30,9 @@ def gather_and_tell(folder: Path) -> None:
     """Join what there is, and say where it is.
 
     Raises:
-        UserError: no shards, or some are missing; the others are joined all the same.
+        UserError: no shards, or some are missing; those of a prediction are joined all the same.
     """
-    from camexp.prediction import gather
+    from camexp import evaluation, prediction
+    from camexp.prediction.manifest import Manifest
 
-    gather(folder)
+    {"predict": prediction, "evaluate": evaluation}[Manifest.of_shards(folder).command].gather(folder)

@@ -36,7 +36,7 @@ COMMANDS = {
     "evaluate": Command("camexp.commands.evaluate:main", "measure how well maps localise"),
     "explore": Command("camexp.commands.explore:main", "drop images into a page and see where the network looks"),
     "export": Command("camexp.commands.export:main", "a network for other programs: ONNX, torch.export, safetensors"),
-    "gather": Command("camexp.cli.gather:main", "the shards of a prediction as one"),
+    "gather": Command("camexp.cli.gather:main", "the shards of a prediction or an evaluation as one"),
     "compare": Command("camexp.cli.compare:main", "the runs of a sweep side by side"),
     "features": Command("camexp.cli.features:main", "list and clear the stored features"),
     "doctor": Command("camexp.commands.doctor:main", "what is installed here, and what camexp would choose"),

@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, NonNegativeInt, model_validator
 from typing_extensions import Self
 
 from camexp.config.groups import (
+    AnyGpus,
     CAMOptions,
     Colormap,
     Compile,
@@ -18,11 +19,14 @@ from camexp.config.groups import (
     InputSize,
     NonEmptyPath,
     NumWorkers,
-    OneGpu,
+    ResumeOutput,
+    ShardNumber,
+    Shards,
     Share,
     Tile,
     group,
     height_and_width,
+    require_shard,
 )
 from camexp.config.options import Options
 from camexp.errors import UserError
@@ -85,7 +89,7 @@ class EvaluateOptions(Options):
     resize: Literal["trained"] | InputSize = Field(
         "trained", description="trained: the size it was trained at; 224 or [H,W]"
     )
-    gpus: OneGpu = None
+    gpus: AnyGpus = None
     num_workers: NumWorkers = None
     precision: InferencePrecision = "auto"
     compile: Compile = False
@@ -94,6 +98,9 @@ class EvaluateOptions(Options):
     )
     colormap: Colormap = "jet"
     alpha: Share = Field(0.5, description="the heat's share on the sheets and in the report")
+    resume: ResumeOutput = None
+    shards: Shards = 1
+    shard: ShardNumber = None
     debug: Debug = False
     threshold: ThresholdOptions = Field(ThresholdOptions(), description="of boxes")
     faithfulness: FaithfulnessOptions = Field(
@@ -114,6 +121,11 @@ class EvaluateOptions(Options):
     def input_size(self) -> tuple[int, int] | None:
         """``(H, W)`` that images are resized to; ``None`` where the network's own is taken."""
         return None if isinstance(self.resize, str) else height_and_width(self.resize)
+
+    @model_validator(mode="after")
+    def _is_one_of_the_shards(self) -> Self:
+        require_shard(self.shard, self.shards)
+        return self
 
     @model_validator(mode="after")
     def _has_maps(self) -> Self:

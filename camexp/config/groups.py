@@ -32,6 +32,14 @@ def _require_size(size: Any) -> Any:
     return size
 
 
+def require_shard(shard: int | None, shards: int) -> None:
+    """Raises:
+    UserError: there is no such shard.
+    """
+    if shard is not None and shard >= shards:
+        raise UserError(f"shard={shard} with shards={shards} is none of them: expected 0 to {shards - 1}")
+
+
 def height_and_width(size: int | list[int]) -> tuple[int, int]:
     """``224`` or ``[H, W]`` as ``(H, W)``.
 
@@ -290,6 +298,9 @@ NumWorkers = Annotated[
     Annotated[int, Field(ge=0, le=256)] | None, Field(description="data-loader workers; null: by the number of cores")
 ]
 OneGpu = Annotated[Gpus, Field(description="null: a GPU if there is one, 0: the CPU, 1: a GPU")]
+AnyGpus = Annotated[
+    Gpus, Field(description="null: a GPU if there is one, 0: the CPU, 1: a GPU, 8 or [0,1]: a shard each")
+]
 Compile = Annotated[
     bool, Field(description="torch.compile of the trunk: waits first; 5 % faster on a CPU (benchmarks/RESULTS.md)")
 ]
@@ -298,5 +309,13 @@ Debug = Annotated[bool, Field(description="show tracebacks")]
 InferencePrecision = Annotated[
     Precision, Field(description="bf16-mixed where the device computes in it itself, else 32-true")
 ]
+ResumeOutput = Annotated[
+    Literal["auto"] | None, Field(description="auto: go on after the last image whose results in output=DIR are whole")
+]
+Shards = Annotated[
+    PositiveInt,
+    Field(description="parts: processes of this machine at once, with -m jobs of their own, with shard=0 one of them"),
+]
+ShardNumber = Annotated[NonNegativeInt | None, Field(description="which of the shards alone, from 0")]
 Tile = Annotated[int, Field(ge=32, le=2000)]
 Interval = NonNegativeInt

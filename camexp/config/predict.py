@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import BeforeValidator, Field, PositiveInt, model_validator
 from typing_extensions import Self
 
 from camexp.config.groups import (
+    AnyGpus,
     CAMOptions,
     Colormap,
     Compile,
@@ -16,11 +17,14 @@ from camexp.config.groups import (
     InputSize,
     NonEmptyPath,
     NumWorkers,
-    OneGpu,
+    ResumeOutput,
+    ShardNumber,
+    Shards,
     Share,
     Tile,
     group,
     height_and_width,
+    require_shard,
 )
 from camexp.config.options import Options
 from camexp.errors import UserError
@@ -77,7 +81,7 @@ class PredictOptions(Options):
     resize: Literal["trained"] | InputSize | None = Field(
         "trained", description="trained: the size it was trained at; 224 or [H,W]; null: each image's own size"
     )
-    gpus: OneGpu = None
+    gpus: AnyGpus = None
     num_workers: NumWorkers = None
     precision: InferencePrecision = "auto"
     compile: Compile = False
@@ -95,13 +99,9 @@ class PredictOptions(Options):
         description="files: overlays and maps, a file each; parquet: maps and boxes in a few large ones; null: files, "
         "of up to 20000 images",
     )
-    resume: Literal["auto"] | None = Field(
-        None, description="auto: go on after the last image whose results in output=DIR are whole"
-    )
-    shards: PositiveInt = Field(
-        1, description="parts: processes of this machine at once, with -m jobs of their own, with shard=0 one of them"
-    )
-    shard: NonNegativeInt | None = Field(None, description="which of the shards alone, from 0")
+    resume: ResumeOutput = None
+    shards: Shards = 1
+    shard: ShardNumber = None
     strict: bool = Field(False, description="true: exit code 1 if any image could not be read")
     debug: Debug = False
     mat: MatOptions = Field(MatOptions(), description="the maps for MATLAB")
@@ -119,10 +119,7 @@ class PredictOptions(Options):
 
     @model_validator(mode="after")
     def _is_one_of_the_shards(self) -> Self:
-        if self.shard is not None and self.shard >= self.shards:
-            raise UserError(
-                f"shard={self.shard} with shards={self.shards} is none of them: expected 0 to {self.shards - 1}"
-            )
+        require_shard(self.shard, self.shards)
         return self
 
     @model_validator(mode="after")

@@ -21,6 +21,7 @@ from camexp.methods import Method, build_method
 from camexp.models import CAMClassifier
 from camexp.models.checkpoint import read_config
 from camexp.prediction import load_model as load_frozen
+from camexp.prediction import require_divisible
 from camexp.prediction.thresholds import read_thresholds
 from camexp.run_files import SPLITS
 
@@ -31,6 +32,7 @@ def read_options(config: DictConfig) -> EvaluateOptions:
     """The composed configuration, validated."""
     options = validated(config, EvaluateOptions)
     read_thresholds(options.threshold.source, method_names(options))
+    require_divisible(options)
     return options
 
 

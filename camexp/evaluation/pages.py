@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,17 +45,17 @@ class EvaluationReport:
     """The page, to which images are added as they are scored: an image once all methods have been.
 
     Args:
-        report: where they go.
+        add: takes each image's item, in the order of the images.
         images, truth: what is evaluated.
         methods: by name; none: maps that were made elsewhere.
         normalisation: what of a map is 0 and 1 for thresholds.
     """
 
     def __init__(
-        self, report: ImageReport, images: ImageSet, truth: GroundTruth, methods: Mapping[str, Method],
-        normalisation: Normalisation = MIN_MAX,
+        self, add: Callable[[dict[str, Any]], None], images: ImageSet, truth: GroundTruth,
+        methods: Mapping[str, Method], normalisation: Normalisation = MIN_MAX,
     ):  # fmt: skip
-        self.report, self.images, self.truth, self.normalisation = report, images, truth, normalisation
+        self.add, self.images, self.truth, self.normalisation = add, images, truth, normalisation
         self.names = list(methods) or ["heatmaps"]
         self.plain = {name for name, method in methods.items() if is_cam(method)}
         self._waiting: dict[int, dict[str, Any]] = {}
@@ -100,13 +99,12 @@ class EvaluationReport:
     def _add(self, image: ScoredImage, kept: dict[str, Any]) -> None:
         path, index, root = self.images.paths[image.index], image.index, self.images.root
         if not is_finite(kept["logits"], kept["maps"]):
-            self.report.skip(index)
             log.warning(f"{path} is left out of {REPORT}: its maps or logits are not finite (try precision=32-true)")
             return
         photo = self.images.read(index)
         size = (photo.height, photo.width)
         boxes, _ = self.truth.scaled_boxes(index, None)
-        self.report.add(index, item(
+        self.add(item(
             path.name, str(path.relative_to(root) if path.is_relative_to(root) else path), size,
             page_photograph(photo, len(self.images)), kept["logits"], kept["maps"], kept["labels"],
             self.images.labels[index], [] if boxes is None else np.round(boxes).tolist(),
@@ -115,20 +113,31 @@ class EvaluationReport:
         ))  # fmt: skip
 
 
-def open_report(
-    model: CAMClassifier | None, images: ImageSet, options: EvaluateOptions
-) -> AbstractContextManager[ImageReport | None]:
-    """The page that is written while images are scored; nothing with ``report=false`` or without a network."""
-    if not options.report or model is None:
-        return nullcontext()
+def write_report(
+    path: Path, model: CAMClassifier, images: ImageSet, options: EvaluateOptions, figures: Mapping[str, Any],
+    items: Iterable[dict[str, Any]],
+) -> None:  # fmt: skip
+    """``report.html``.
+
+    Args:
+        path: where.
+        model: that was evaluated.
+        images: on which.
+        options: how.
+        figures: see :func:`figures_page`.
+        items: the images.
+    """
     identity, normalisation = model.head.mean_is_logit, build_normalisation(options.cam)
     page = {
         "subtitle": f"{len(images)} image{'s' if len(images) != 1 else ''}, {Path(str(options.ckpt)).name}",
         "meta": meta(
             model.classes, identity, "Maps of plain CAM", options.colormap, options.alpha, normalisation=normalisation
         ),
+        **figures,
     }
-    return ImageReport(Path(options.output) / REPORT, len(images), "How well the maps fit", page, SCRIPTS)
+    with ImageReport(path, len(images), "How well the maps fit", page, SCRIPTS) as report:
+        for number, one in enumerate(items):
+            report.add(number, one)
 
 
 def figures_page(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from camexp.config import EvaluateOptions
 from camexp.evaluation.figures import table
 from camexp.evaluation.run import Outcome
 from camexp.evaluation.scores import Scores
-from camexp.files import atomic_write, save_png, write_csv, write_json
+from camexp.files import atomic_write, display_path, save_png, write_csv, write_json
+from camexp.launching.ranks import CHILD
 from camexp.methods import build_normalisation
 from camexp.reporting.figures import add_caption, grid, resize_longer_side
 from camexp.run_files import EVALUATION, REPORT
@@ -28,8 +30,12 @@ TRUE, FOUND = (40, 220, 60), (255, 255, 255)
 
 
 def report(outcome: Outcome, options: EvaluateOptions) -> dict[str, Any]:
-    """Write everything, print the table; returns what ``metrics.json`` holds."""
+    """Write everything, print the table; returns what ``metrics.json`` holds, of a shard alone nothing."""
     folder = outcome.folder
+    if outcome.shard.count > 1:
+        if os.environ.get(CHILD) != "shard":  # what started it tells of all
+            log.info(f"\nthen: camexp gather {display_path(folder)}   (once all shards are done)")
+        return {}
     summaries = outcome.summaries()
     chosen = f"chosen on {options.threshold.source}" if outcome.thresholds else "the best on these images themselves"
     metrics = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -19,15 +19,18 @@ from camexp.bounded_executor import BoundedExecutor
 from camexp.config import EvaluateOptions
 from camexp.data import ImageSet
 from camexp.devices import default_workers
+from camexp.errors import UserError
 from camexp.evaluation.faithfulness import confidence_change, insertion_deletion
 from camexp.evaluation.ground_truth import GroundTruth
 from camexp.evaluation.heatmaps import read_heatmap
 from camexp.evaluation.inputs import build_methods, method_names, trained_on
-from camexp.evaluation.pages import EvaluationReport, figures_page, open_report, page_curves
+from camexp.evaluation.ledger import Ledger, Progress, report_items
+from camexp.evaluation.pages import EvaluationReport, figures_page, page_curves, write_report
 from camexp.evaluation.scores import ScoredImage, Scores, paper_iou, upsample_and_normalise
 from camexp.evaluation.spooled_maps import Maps
 from camexp.features import FeatureCache, open_cache
 from camexp.features.batches import Batch, LabelledImages, collate
+from camexp.launching.shards import Shard
 from camexp.methods import (
     ForwardPass,
     Method,
@@ -39,8 +42,10 @@ from camexp.methods import (
     require_layers,
 )
 from camexp.models import CAMClassifier, CAMResult
+from camexp.prediction.manifest import Manifest
 from camexp.prediction.thresholds import read_thresholds
-from camexp.reporting.progress import Progress
+from camexp.reporting.progress import Progress as ProgressBar
+from camexp.run_files import REPORT
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +58,7 @@ class Outcome:
         scores: of each method.
         thresholds: of each method, chosen elsewhere; empty where each method's best on these images is taken.
         trained_on: how many of the images the network was trained on.
+        shard: which of the images the scores are of.
     """
 
     images: ImageSet
@@ -60,6 +66,7 @@ class Outcome:
     folder: Path
     thresholds: dict[str, dict[str, float]] = field(default_factory=dict)
     trained_on: int = 0
+    shard: Shard = field(default_factory=Shard)
 
     def summaries(self) -> dict[str, dict[str, Any]]:
         """The figures of each method, see :meth:`Scores.summary`."""
@@ -67,65 +74,116 @@ class Outcome:
 
 
 def evaluate(model: CAMClassifier | None, images: ImageSet, truth: GroundTruth, options: EvaluateOptions) -> Outcome:
-    """Run every method over the images and score its maps; the scoring runs in a thread beside the network."""
+    """Run every method over the images, or those of one shard, and score its maps, in a thread beside the network.
+
+    How far it is, is kept in the output folder: see :class:`~camexp.evaluation.ledger.Ledger`.
+
+    Raises:
+        UserError: another evaluation's results in the folder.
+    """
     methods = build_methods(options)
-    names = method_names(options)
-    thresholds = read_thresholds(options.threshold.source, names)
-    normalisation, by_contours = build_normalisation(options.cam), options.components_by == "contours"
-    scores = {name: Scores(images.classes, by_contours, normalisation) for name in names}
     if model is not None:
         for method in methods.values():
             require_layers(method, model)
-    outcome = Outcome(images, scores, Path(options.output), thresholds, trained_on(options, images))
+    outcome = new_outcome(images, options)
     if outcome.trained_on:
         log.warning(f"the network was trained on {outcome.trained_on} of these {len(images)} images")
+    shard = outcome.shard = Shard(options.shard or 0, options.shards)
+    rows, folder = shard.rows(len(images), options.batch_size), shard.folder(outcome.folder)
+    joins = options.resume is not None or shard.count > 1
+    Manifest.of(images.paths, model, options).settle(outcome.folder, joins)
+    progress = Progress.read(folder) if options.resume else None
+    if progress is not None:
+        log.info(f"the {len(rows)} images are done already" if progress.finished else
+                 f"resuming: {progress.next - rows.start} of {len(rows)} images are done")  # fmt: skip
     chosen = np.random.default_rng(0).permutation(len(images))[: options.faithfulness.images]
     faithful = set(chosen.tolist()) if model is not None else set()
-    with (
-        open_report(model, images, options) as file,
-        Progress("evaluating", total=len(images), unit="images") as progress,
-    ):
-        page = None if file is None else EvaluationReport(file, images, truth, methods, normalisation)
-        score = partial(_score, outcome, truth, options, page)
-        with BoundedExecutor(score, max_waiting=4, max_workers=1) as scoring:
-            if model is None:
-                for index in range(len(images)):
-                    scoring.submit("heatmaps", [index], *_made_elsewhere(options, images, index), None)
-                    progress.advance(1)
-            else:
-                _run(model, methods, outcome, truth, options, faithful, page, scoring, progress)
-            scoring.finish()
-        if file is not None:
-            pool = "gap" if model is None else model.head.pool
-            file.page |= figures_page(outcome.summaries(), options, len(images), outcome.trained_on, pool)
-            file.page["curves"] = page_curves(outcome.scores)
+    try:
+        ledger = Ledger(folder, outcome.scores, rows, progress, maps_again(options, images))
+    except OSError as error:
+        raise UserError(f"output={folder} cannot be gone on with ({error}): give another folder") from error
+    rest = range(ledger.progress.next, rows.stop)
+    try:
+        with ProgressBar("evaluating", total=len(rows), unit="images") as bar:
+            bar.advance(rest.start - rows.start)
+            normalisation = build_normalisation(options.cam)
+            page = EvaluationReport(ledger.add_item, images, truth, methods, normalisation) if model else None
+            page = page if options.report else None
+            with BoundedExecutor(_call, max_waiting=4, max_workers=1) as scoring:
+                if model is None:
+                    score = partial(scoring.submit, partial(_score, outcome, truth, options, page))
+                    for index in rest:
+                        score("heatmaps", [index], *_made_elsewhere(options, images, index), None)
+                        scoring.submit(ledger.commit, index + 1)
+                        bar.advance(1)
+                elif rest:
+                    _run(model, methods, outcome, options, truth, faithful, rest, page, ledger, scoring, bar)
+                scoring.finish()
+        if not rows:
+            ledger.commit(rows.stop)
+    finally:
+        ledger.close()
+    if shard.count == 1 and options.report and model is not None:
+        write_page(outcome, model, options, [folder])
     return outcome
 
 
+def new_outcome(images: ImageSet, options: EvaluateOptions) -> Outcome:
+    """An evaluation of these images, of which nothing is known yet."""
+    names = method_names(options)
+    normalisation, by_contours = build_normalisation(options.cam), options.components_by == "contours"
+    scores = {name: Scores(images.classes, by_contours, normalisation) for name in names}
+    thresholds = read_thresholds(options.threshold.source, names)
+    return Outcome(images, scores, Path(options.output), thresholds, trained_on(options, images))
+
+
+def maps_again(options: EvaluateOptions, images: ImageSet) -> Callable[[int], Maps] | None:
+    """Gives maps that were made elsewhere by an image's index; ``None``: they are the network's."""
+    return None if options.heatmaps is None else lambda index: partial(_heatmap, options, images, index)
+
+
+def write_page(outcome: Outcome, model: CAMClassifier, options: EvaluateOptions, folders: Sequence[Path]) -> None:
+    """``report.html``, of the items that the folders of all shards hold."""
+    count = len(outcome.images)
+    figures = figures_page(outcome.summaries(), options, count, outcome.trained_on, model.head.pool)
+    figures["curves"] = page_curves(outcome.scores)
+    items = (item for folder in folders for item in report_items(folder))
+    write_report(outcome.folder / REPORT, model, outcome.images, options, figures, items)
+
+
+def _call(function: Callable[..., None], *arguments: Any) -> None:
+    function(*arguments)
+
+
 def _run(
-    model: CAMClassifier, methods: Mapping[str, Method], outcome: Outcome, truth: GroundTruth, options: EvaluateOptions,
-    faithful: set[int], page: EvaluationReport | None, scoring: BoundedExecutor, progress: Progress,
+    model: CAMClassifier, methods: Mapping[str, Method], outcome: Outcome, options: EvaluateOptions, truth: GroundTruth,
+    faithful: set[int], rows: range, page: EvaluationReport | None, ledger: Ledger, scoring: BoundedExecutor,
+    progress: ProgressBar,
 ) -> None:  # fmt: skip
     images = outcome.images
+    score = partial(scoring.submit, partial(_score, outcome, truth, options, page))
     passes = {name: of_pass(method) for name, method in methods.items()}
     layers = tuple(dict.fromkeys(layer for one in passes.values() if one for layer in one.layers(model)))
     features_do = all(passes.values()) and not layers and not faithful
     cache = open_cache(options.features, model, None, model.device.type) if features_do else None
     workers = options.num_workers
-    loader = DataLoader(
-        LabelledImages(images, range(len(images)), model.preprocessing, store=cache.store if cache else None),
-        batch_size=options.batch_size,
-        num_workers=min(default_workers() if workers is None else workers, len(images) // 8),
-        collate_fn=collate,
-    )
+
+    def batches(indices: range) -> DataLoader[Any]:
+        return DataLoader(
+            LabelledImages(images, indices, model.preprocessing, store=cache.store if cache else None),
+            batch_size=options.batch_size,
+            num_workers=min(default_workers() if workers is None else workers, len(indices) // 8),
+            collate_fn=collate,
+        )
+
     if observers := [observe for method in methods.values() if (observe := observer(method))]:
-        with Progress("looking at all images", total=len(images), unit="images") as looking:
-            for batch in loader:
+        with ProgressBar("looking at all images", total=len(images), unit="images") as looking:
+            for batch in batches(range(len(images))):
                 seen = _pass(model, batch, cache, ())
                 for observe in observers:
                     observe(model, seen, batch.labels[:, None] if options.label == "true" else options.label)
                 looking.advance(len(batch.labels))
-    for batch in loader:
+    for batch in batches(rows):
         indices, labels = batch.indices.tolist(), batch.labels.to(model.device)
         wanted = labels[:, None] if options.label == "true" else options.label
         start = time.perf_counter()
@@ -139,7 +197,7 @@ def _run(
         if not methods:
             for number, index in enumerate(indices):
                 one = plain_result.logits[number : number + 1]
-                scoring.submit("heatmaps", [index], *_made_elsewhere(options, images, index), one)
+                score("heatmaps", [index], *_made_elsewhere(options, images, index), one)
         for name, method in methods.items():
             start = time.perf_counter()
             result, spent = plain_result, plain_seconds
@@ -155,16 +213,17 @@ def _run(
                 result = _spread(some, sub, plain_result)
             outcome.scores[name].seconds += spent
             maps = result.maps.float().cpu().numpy()
-            scoring.submit(name, indices, maps, result.labels.tolist(), result.logits)
+            score(name, indices, maps, result.labels.tolist(), result.logits)
             if measured := [number for number in sub if indices[number] in faithful]:
-                _measure_faithfulness(
+                figures = _measure_faithfulness(
                     model,
-                    outcome.scores[name],
                     batch.images[measured],
                     maps[measured, 0],
                     result.labels[measured, 0],
                     options.faithfulness.steps,
                 )
+                scoring.submit(outcome.scores[name].faithfulness.update, *figures)  # in the order of the batches
+        scoring.submit(ledger.commit, indices[-1] + 1)
         progress.advance(len(indices))
 
 
@@ -226,8 +285,8 @@ def _score(
 
 
 def _measure_faithfulness(
-    model: CAMClassifier, scores: Scores, images: torch.Tensor, maps: np.ndarray, labels: torch.Tensor, steps: int
-) -> None:
+    model: CAMClassifier, images: torch.Tensor, maps: np.ndarray, labels: torch.Tensor, steps: int
+) -> tuple[torch.Tensor, ...]:
     images = images.to(model.device)
     size = (images.shape[-2], images.shape[-1])
     large = torch.stack([upsample_and_normalise(cam, size) for cam in torch.from_numpy(maps)]).to(model.device)
@@ -238,4 +297,4 @@ def _measure_faithfulness(
 
     blank = -mean / std  # a black pixel
     curves = insertion_deletion(predict, images, large, labels, blank, steps)
-    scores.faithfulness.update(*curves, *confidence_change(predict, images, large, labels, blank))
+    return *curves, *confidence_change(predict, images, large, labels, blank)

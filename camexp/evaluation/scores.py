@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torchmetrics import Metric
 from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix, MulticlassRecall
 
 from camexp.cam.boxes import box_from_map
@@ -78,6 +79,30 @@ class Scores:
         self.top5 = MulticlassAccuracy(count, average="micro", top_k=min(5, count))
         self.recall = MulticlassRecall(count, average=None)
         self.confusion = MulticlassConfusionMatrix(count)
+
+    @property
+    def _metrics(self) -> dict[str, Metric]:
+        names = (
+            "box_acc", "box_acc_v2", "pixels", "pointing", "faithfulness", "top1", "top5", "recall", "confusion",
+        )  # fmt: skip
+        return {name: getattr(self, name) for name in names}
+
+    def sums(self) -> dict[str, Tensor]:
+        """The state of each metric that was updated: a sum over images, by ``METRIC.STATE``."""
+        return {
+            f"{name}.{key}": value
+            for name, metric in self._metrics.items() if metric.update_called
+            for key, value in metric.metric_state.items() if isinstance(value, Tensor)
+        }  # fmt: skip
+
+    def add_sums(self, sums: Mapping[str, Tensor]) -> None:
+        """Add the sums of other images, see :meth:`sums`."""
+        for key, value in sums.items():
+            name, _, state = key.partition(".")
+            metric = self._metrics[name]
+            setattr(metric, state, getattr(metric, state) + value)
+            metric._update_count += 1  # else it warns that nothing was measured
+            metric._computed = None
 
     def classify(self, logits: Tensor, labels: Tensor) -> None:
         """``(B, C)`` and ``(B,)``."""

@@ -2,6 +2,6 @@
 
 from camexp.prediction.gather import gather
 from camexp.prediction.inputs import find_inputs
-from camexp.prediction.run import load_model, predict, processes, read_options, report
+from camexp.prediction.run import load_model, predict, processes, read_options, report, require_divisible
 
-__all__ = ["find_inputs", "gather", "load_model", "predict", "processes", "read_options", "report"]
+__all__ = ["find_inputs", "gather", "load_model", "predict", "processes", "read_options", "report", "require_divisible"]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+from camexp.config import PredictOptions
 from camexp.errors import UserError
 from camexp.files import display_path
 from camexp.launching.shards import Shard
-from camexp.prediction.manifest import MANIFEST, Manifest
+from camexp.prediction.manifest import Manifest, missing_shards
 from camexp.prediction.outputs import block_size, build_outputs
 from camexp.prediction.table import PREDICTIONS
 from camexp.prediction.writing import State
@@ -27,14 +28,10 @@ def gather(folder: Path) -> None:
         folder: the output folder of the prediction.
 
     Raises:
-        UserError: there is no such prediction, or shards are missing; what is there is joined all the same.
+        UserError: shards are missing; what is there is joined all the same.
     """
-    manifest = Manifest.read(folder)
-    if manifest is None:
-        raise UserError(f"{folder} holds no {MANIFEST}: give the output folder of a prediction with shards=…")
-    if manifest.shards == 1:
-        raise UserError(f"{folder} holds a prediction that is not divided: there is nothing to gather")
-    options = manifest.read_options(folder)
+    manifest = Manifest.of_shards(folder)
+    options = manifest.read_options(folder, PredictOptions)
     shards = Shard(0, manifest.shards).all()
     outputs = build_outputs(folder, manifest, options, shards[0])
     with Progress("gathering", total=len(outputs.all), unit="kinds") as progress:
@@ -51,13 +48,10 @@ def gather(folder: Path) -> None:
         log.info(f"  look at      {display_path(folder / REPORT)}   (in a browser)")
     if outputs.annotations:
         log.info(f"  annotations  {outputs.annotations.summary()}")
-    if missing := [shard for shard, state in zip(shards, states, strict=True) if state is None or not state.finished]:
+    missing = [shard for shard, state in zip(shards, states, strict=True) if state is None or not state.finished]
+    if missing:
         absent = sum(
             len(shard.rows(manifest.images, block_size(options))) - (state.explained + state.skipped if state else 0)
             for shard, state in zip(shards, states, strict=True)
         )
-        named = ", ".join(str(shard.number) for shard in missing[:10]) + " …" * (len(missing) > 10)
-        raise UserError(
-            f"{absent} of {manifest.images} images are missing, of shard{'s' * (len(missing) > 1)} {named}: the same "
-            f"command as before goes on with them, with output={display_path(folder)} resume=auto"
-        )
+        raise UserError(missing_shards(folder, missing, absent, manifest.images))

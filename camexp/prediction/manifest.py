@@ -1,4 +1,4 @@
-"""What a prediction is of: by this a resumed one, and every shard, knows that it belongs to the others."""
+"""What a prediction or an evaluation is of: by this a resumed one, and every shard, knows where it belongs."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from camexp import __version__
-from camexp.config import PredictOptions
-from camexp.config.options import as_written, flat
+from camexp.config import EvaluateOptions, PredictOptions
+from camexp.config.options import Options, as_written, flat
 from camexp.errors import UserError
-from camexp.files import content_digest, write_json
+from camexp.files import content_digest, display_path, write_json
+from camexp.launching.shards import Shard
 from camexp.models import CAMClassifier
 
 MANIFEST = "manifest.json"
+O = TypeVar("O", bound=Options)  # noqa: E741
 # What a result does not depend on
 BESIDES = ("output", "resume", "shard", "gpus", "num_workers", "debug", "strict")
 
@@ -27,6 +29,7 @@ class Manifest:
     """``manifest.json`` in the output folder, the same for all shards.
 
     Attributes:
+        command: predict or evaluate.
         images: how many there are.
         inputs: a digest of their paths, in order.
         checkpoint: a digest of the checkpoint's bytes; of a published network its name.
@@ -39,6 +42,7 @@ class Manifest:
         version: of camexp.
     """
 
+    command: str
     images: int
     inputs: str
     checkpoint: str
@@ -53,39 +57,57 @@ class Manifest:
 
     @classmethod
     def of(
-        cls, paths: Sequence[Path], model: CAMClassifier, options: PredictOptions, page: Mapping[str, Any] | None
-    ) -> Manifest:
-        """Of this prediction."""
-        whole = options.model_dump(by_alias=True, mode="json")
+        cls, paths: Sequence[Path], model: CAMClassifier | None, options: PredictOptions | EvaluateOptions,
+        page: Mapping[str, Any] | None = None,
+    ) -> Manifest:  # fmt: skip
+        """Of this prediction or evaluation; ``model`` is ``None`` where maps made elsewhere are evaluated."""
+        whole = options.to_dict()
+        checkpoint = None if options.ckpt is None else Path(options.ckpt).expanduser()
         return cls(
-            len(paths), _digest_paths(paths), _digest_file(Path(options.ckpt).expanduser(), options.ckpt),
-            model.device.type, model.precision, options.shards,
+            "predict" if isinstance(options, PredictOptions) else "evaluate", len(paths), _digest_paths(paths),
+            content_digest(checkpoint) if checkpoint is not None and checkpoint.is_file() else str(options.ckpt),
+            "" if model is None else model.device.type, "" if model is None else model.precision, options.shards,
             {key: value for key, value in whole.items() if key not in BESIDES},
-            list(model.classes), model.head.pool, None if page is None else dict(page),
+            [] if model is None else list(model.classes), "gap" if model is None else model.head.pool,
+            None if page is None else dict(page),
         )  # fmt: skip
 
     @classmethod
     def read(cls, folder: Path) -> Manifest | None:
-        """That of a prediction in a folder; ``None`` where there is none, or one of another version's making."""
+        """That in a folder; ``None`` where there is none, or one of another version's making."""
         try:
             return cls(**json.loads((folder / MANIFEST).read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
             return None
+
+    @classmethod
+    def of_shards(cls, folder: Path) -> Manifest:
+        """That of shards in a folder.
+
+        Raises:
+            UserError: there is none, or nothing is divided.
+        """
+        found = cls.read(folder)
+        if found is None:
+            raise UserError(f"{folder} holds no {MANIFEST}: give the output folder of a command with shards=…")
+        if found.shards == 1:
+            raise UserError(f"{folder} holds results that are not divided: there is nothing to gather")
+        return found
 
     def settle(self, folder: Path, joins: bool) -> None:
         """Write it, or make sure that the one that is there is the same.
 
         Args:
             folder: the output folder.
-            joins: what is there goes on, in a resumed prediction or in other shards; else it is replaced.
+            joins: what is there goes on, in a resumed process or in other shards; else it is replaced.
 
         Raises:
-            UserError: what is there is another prediction.
+            UserError: what is there is of other images or options.
         """
         there = self.read(folder)
         if there is not None and joins and (other := self._differences(there)):
             raise UserError(
-                f"output={folder} holds a prediction that differs in {', '.join(other)}: "
+                f"output={folder} holds results that differ in {', '.join(other)}: "
                 "repeat its options to go on with it, or give another folder"
             )
         if there is None or not joins:
@@ -93,20 +115,28 @@ class Manifest:
 
     def _differences(self, other: Manifest) -> list[str]:
         new, old = (
-            flat({**one.options, "shards": one.shards, "precision": one.precision, "device": one.device})
+            flat(
+                {
+                    **one.options,
+                    "command": one.command,
+                    "shards": one.shards,
+                    "precision": one.precision,
+                    "device": one.device,
+                }
+            )
             for one in (self, other)
         )
         changed = [f"{key}={as_written(new.get(key))} (was {as_written(old.get(key))})"
                    for key in new | old if new.get(key) != old.get(key)]  # fmt: skip
         if self.inputs != other.inputs:
-            changed.append(f"the images found by input ({self.images}, was {other.images})")
+            changed.append(f"the images ({self.images}, was {other.images})")
         if self.checkpoint != other.checkpoint and self.options.get("ckpt") == other.options.get("ckpt"):
             changed.append("the content of ckpt")
         return changed
 
-    def read_options(self, folder: Path) -> PredictOptions:
+    def read_options(self, folder: Path, kind: type[O]) -> O:
         """The options again, with results in ``folder``."""
-        return PredictOptions.read({**self.options, "output": str(folder)}, f"{folder / MANIFEST}: options")
+        return kind.read({**self.options, "output": str(folder)}, f"{folder / MANIFEST}: options")
 
 
 def _digest_paths(paths: Sequence[Path]) -> str:
@@ -116,5 +146,20 @@ def _digest_paths(paths: Sequence[Path]) -> str:
     return digest.hexdigest()
 
 
-def _digest_file(path: Path, name: str) -> str:
-    return content_digest(path) if path.is_file() else name
+def missing_shards(folder: Path, missing: Sequence[Shard], absent: int, images: int) -> str:
+    """The sentence that tells which shards are not done.
+
+    Args:
+        folder: the output folder.
+        missing: the shards.
+        absent: how many images they lack.
+        images: how many there are of all shards.
+
+    >>> missing_shards(Path("out"), [Shard(1, 2)], 3, 8)
+    '3 of 8 images are missing, of shard 1: the same command with output=out resume=auto goes on with them'
+    """
+    named = ", ".join(str(shard.number) for shard in missing[:10]) + " …" * (len(missing) > 10)
+    return (
+        f"{absent} of {images} images are missing, of shard{'s' * (len(missing) > 1)} {named}: "
+        f"the same command with output={display_path(folder)} resume=auto goes on with them"
+    )

@@ -69,15 +69,26 @@ def read_options(config: DictConfig) -> PredictOptions:
             require_new(options)
     if options.format == "parquet":
         import_pyarrow()
-    if options.shards > 1 and observer(build_method(options.cam)):
-        raise UserError(
-            f"cam={options.cam.method} takes what all images have in common, and shards={options.shards} would give "
-            "each shard its own: leave shards out, or take cam=pc1"
-        )
+    require_divisible(options)
     return options
 
 
-def processes(options: PredictOptions) -> tuple[int, list[int]]:
+def require_divisible(options: PredictOptions | EvaluateOptions) -> None:
+    """Shards must not know of each other.
+
+    Raises:
+        UserError: a method that looks at all images first.
+    """
+    methods = getattr(options, "cams", None) or [options.cam.method]
+    for name in methods:
+        if options.shards > 1 and observer(build_method(options.cam.model_copy(update={"method": name}))):
+            raise UserError(
+                f"cam={name} takes what all images have in common, and shards={options.shards} would give each shard "
+                "its own: leave shards out, or take cam=pc1"
+            )
+
+
+def processes(options: PredictOptions | EvaluateOptions) -> tuple[int, list[int]]:
     """How many processes share the images, and the GPUs they are spread over: of ``gpus=8`` or ``shards=8``, unless
     this is one of them.
 

@@ -30,9 +30,12 @@ def ready_to_predict(tmp_path: Path) -> tuple[str, ...]:
 def results(folder: Path) -> dict[str, bytes]:
     """All that a user would look at, and nothing that only says how it came about."""
     own = {".hydra", "shards", "jobs"}
-    besides = {"predict.log", ".in_use", "state.json", "manifest.json", "multirun.yaml"}
+    besides = {".in_use", "state.json", "manifest.json", "multirun.yaml"}
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name not in besides and not own & set(path.relative_to(folder).parts)
+        if path.is_file()
+        and path.suffix != ".log"
+        and path.name not in besides
+        and not own & set(path.relative_to(folder).parts)
     }

@@ -1,0 +1,135 @@
+"""Evaluations in shards, and such as were interrupted: their figures and files are those of one quiet run."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from camexp.evaluation import run
+from camexp.models import CAMClassifier, Preprocessing, checkpoint_metadata
+from tests.conftest import COLOURS, run_process
+from tests.prediction.conftest import results
+
+
+@pytest.fixture(autouse=True)
+def _one_thread(monkeypatch):
+    """As each of two shards has on two cores: how many threads share a sum decides its last digits."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def ready(colours, tmp_path) -> tuple[str, ...]:
+    """The options of an evaluation of 24 images in batches of 5."""
+    torch.manual_seed(0)
+    model = CAMClassifier("vgg11", sorted(COLOURS), Preprocessing((32, 32)), width=1 / 16, head={"channels": 8})
+    state = {f"classifier.{key}": value for key, value in model.state_dict().items()}
+    torch.save({"camexp": checkpoint_metadata(model, {}), "state_dict": state}, tmp_path / "a.ckpt")
+    boxes = [f"{path.relative_to(colours)},3,4,20,30" for path in sorted(colours.rglob("*.png"))[::2]]
+    (tmp_path / "boxes.csv").write_text("\n".join(["image,x0,y0,x1,y1", *boxes]))
+    return (
+        "ckpt=a.ckpt", "dataset=imagefolder", f"dataset.root={colours}", "boxes=boxes.csv", "cam=cam,pc1",
+        "batch_size=5", "num_workers=0", "gpus=0", "precision=32-true", "faithfulness.images=3", "faithfulness.steps=2",
+        "sheet.images=3", "features.cache=off",
+    )  # fmt: skip
+
+
+def found(folder: Path) -> dict[str, bytes]:
+    """What was written, less the time it took."""
+    files = results(folder)
+    kept = {
+        name: content
+        for name, content in files.items()
+        if name not in (".scored.jsonl", ".report.jsonl", "sums.safetensors")
+    }
+    metrics = json.loads(kept["metrics.json"])
+    for one in metrics["methods"].values():
+        assert one.pop("seconds_per_image") > 0
+    page = re.sub(rb'\{"name":"[^"]*seconds[^}]*\}', b"", kept["report.html"])
+    return {**kept, "metrics.json": json.dumps(metrics).encode(), "report.html": page}
+
+
+@pytest.fixture
+def quiet(script, ready, tmp_path) -> dict[str, bytes]:
+    done = script("evaluate.py", *ready, "output=quiet")
+    assert done.code == 0, done.err
+    files = found(tmp_path / "quiet")
+    assert {"metrics.json", "per_image.csv", "confusion.csv", "report.html", "cam_best.png", "curves.png"} <= set(files)
+    return files
+
+
+@pytest.mark.slow
+def test_shards_joined_are_the_undivided_evaluation(script, ready, quiet, tmp_path):
+    done = script("evaluate.py", *ready, "output=out", "shards=3", "shard=1")
+    assert done.code == 0 and "camexp gather out" in done.out, done.err
+    gathered = run_process("camexp/gather.py", "out", cwd=tmp_path)
+    assert gathered.code == 1 and "of 24 images are missing, of shards 0, 2" in gathered.err
+    assert not (tmp_path / "out" / "metrics.json").exists()
+    for number in (2, 0):
+        assert script("evaluate.py", *ready, "output=out", "shards=3", f"shard={number}").code == 0
+    for _ in range(2):
+        gathered = run_process("camexp/gather.py", "out", cwd=tmp_path)
+        assert gathered.code == 0 and "MaxBoxAccV2" in gathered.out, gathered.err
+        assert found(tmp_path / "out") == quiet
+
+
+@pytest.mark.slow
+def test_shards_in_one_command(ready, quiet, tmp_path):
+    done = run_process("evaluate.py", *ready, "output=out", "shards=2", cwd=tmp_path)
+    assert done.code == 0 and "MaxBoxAccV2" in done.out, done.err
+    assert found(tmp_path / "out") == quiet
+
+
+@pytest.mark.parametrize("at", [1, 3, 5])
+def test_an_interrupted_one_resumes(script, ready, quiet, tmp_path, monkeypatch, at):
+    monkeypatch.setattr("camexp.evaluation.ledger.SECONDS", 0.0)
+    real, calls = run._pass, []
+
+    def stop(*arguments):
+        calls.append(0)
+        if len(calls) == at:
+            raise RuntimeError("power cut")
+        return real(*arguments)
+
+    monkeypatch.setattr(run, "_pass", stop)
+    done = script("evaluate.py", *ready, "output=out")
+    assert done.code == 1 and "power cut" in done.err
+    done = script("evaluate.py", *ready, "output=out", "resume=auto")
+    assert done.code == 0, done.err
+    assert found(tmp_path / "out") == quiet
+    if at > 2:
+        assert "resuming: " in done.out and len(calls) < at + 5
+    calls.clear()
+    done = script("evaluate.py", *ready, "output=out", "resume=auto")
+    assert done.code == 0 and "the 24 images are done already" in done.out and not calls
+    assert found(tmp_path / "out") == quiet
+    other = [one for one in ready if not one.startswith("cam=")]
+    done = script("evaluate.py", *other, "output=out", "resume=auto")
+    assert done.code == 1 and "holds results that differ in cams" in done.err
+
+
+def test_maps_made_elsewhere_in_shards(script, ready, colours, tmp_path):
+    rng = np.random.default_rng(0)
+    for path in colours.rglob("*.png"):
+        (tmp_path / "maps" / path.parent.name).mkdir(parents=True, exist_ok=True)
+        np.save(tmp_path / "maps" / path.parent.name / f"{path.stem}.npy", rng.random((7, 7), dtype=np.float32))
+    given = ("heatmaps=maps", "dataset=imagefolder", f"dataset.root={colours}", "boxes=boxes.csv", "batch_size=5")
+    assert script("evaluate.py", *given, "output=whole").code == 0
+    for number in range(2):
+        done = script("evaluate.py", *given, "output=out", "shards=2", f"shard={number}")
+        assert done.code == 0, done.err
+    assert run_process("camexp/gather.py", "out", cwd=tmp_path).code == 0
+    one, other = (
+        json.loads((tmp_path / name / "metrics.json").read_text())["methods"]["heatmaps"] for name in ("whole", "out")
+    )
+    for figures in (one, other):
+        figures.pop("seconds_per_image")
+    assert one == other and one["images_with_boxes"] == 12
