@@ -12,7 +12,7 @@ from camexp.errors import UserError
 
 DATASETS = frozenset(
     f"camexp.data.find_{name}"
-    for name in ("shapes", "imagefolder", "caltech101", "caltech256", "cub200", "imagenet", "wsol")
+    for name in ("shapes", "imagefolder", "caltech101", "caltech256", "cub200", "imagenet", "wsol", "torchvision")
 )
 FETCHES = ("download", "url", "md5")
 COMMON = frozenset(DatasetOptions.model_fields)

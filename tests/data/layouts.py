@@ -121,3 +121,23 @@ def mask_files(images: Path, name: str, box: tuple[int, int, int, int]) -> list[
         Image.fromarray(mask).convert("1").save(images / file)
     first, second, ignore = regions
     return [f"{name},{first},{ignore}", f"{name},{second},"]
+
+
+def torchvision(root: Path, each: int = 4) -> dict[str, str]:
+    """OxfordIIITPet's archive: a box of each image is the animal in its trimap, one pixel around it the border."""
+    folder = root / "oxford-iiit-pet"
+    lists: dict[str, list[str]] = {"trainval": [], "test": []}
+    for label, (breed, tone) in enumerate(zip(("Abyssinian", "great_pyrenees"), TONES, strict=True)):
+        for number in range(2 * each):
+            name = f"{breed}_{number}"
+            paint(folder / "images" / f"{name}.jpg", tone, SIZE, seed=number)
+            x0, y0, x1, y1 = BOXES[label]
+            trimap = np.full((SIZE[1], SIZE[0]), 2, np.uint8)
+            trimap[y0 - 1 : y1 + 2, x0 - 1 : x1 + 2] = 3
+            trimap[y0 : y1 + 1, x0 : x1 + 1] = 1
+            (folder / "annotations/trimaps").mkdir(parents=True, exist_ok=True)
+            Image.fromarray(trimap).save(folder / "annotations/trimaps" / f"{name}.png")
+            lists["test" if number % 2 else "trainval"].append(f"{name} {label + 1} {label + 1} 1")
+    for part, lines in lists.items():
+        write(folder / "annotations" / f"{part}.txt", *lines)
+    return {"name": "OxfordIIITPet", "root": str(root)}
