@@ -3,6 +3,7 @@
 from camexp.data.build import build_images
 from camexp.data.caltech import find_caltech101, find_caltech256
 from camexp.data.cub200 import find_cub200
+from camexp.data.huggingface import find_huggingface
 from camexp.data.imagefolder import find_imagefolder
 from camexp.data.imagenet import find_imagenet
 from camexp.data.imageset import ImageSet
@@ -24,6 +25,7 @@ __all__ = [
     "find_caltech101",
     "find_caltech256",
     "find_cub200",
+    "find_huggingface",
     "find_imagefolder",
     "find_imagenet",
     "find_plugin",

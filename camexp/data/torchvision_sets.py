@@ -75,6 +75,7 @@ def find_torchvision(
 
 def _parts(build: Any, name: str, parameters: Mapping[str, Any], arguments: dict[str, Any]) -> dict[str, Any]:
     """The data set's objects by part; one without a part, ``""``, where it knows none."""
+    tried: dict[str, list[dict[str, Any]]]
     if "split" in parameters and "split" not in arguments:
         tried = {part: [{"split": split} for split in splits] for part, splits in SPLITS.items()}
     elif "train" in parameters and "train" not in arguments:
