@@ -12,6 +12,7 @@ from camexp.data.shapes import find_shapes
 from camexp.data.source import ImageSource
 from camexp.data.splits import Split, class_table, split_images
 from camexp.data.torchvision_sets import find_torchvision
+from camexp.data.webdataset import find_webdataset
 from camexp.data.wsol import find_wsol
 from camexp.images import UnreadableImage, read_image
 
@@ -31,6 +32,7 @@ __all__ = [
     "find_plugin",
     "find_shapes",
     "find_torchvision",
+    "find_webdataset",
     "find_wsol",
     "read_image",
     "split_images",

@@ -12,7 +12,17 @@ from camexp.errors import UserError
 
 DATASETS = frozenset(
     f"camexp.data.find_{name}"
-    for name in ("shapes", "imagefolder", "caltech101", "caltech256", "cub200", "imagenet", "wsol", "torchvision")
+    for name in (
+        "shapes",
+        "imagefolder",
+        "caltech101",
+        "caltech256",
+        "cub200",
+        "imagenet",
+        "wsol",
+        "torchvision",
+        "webdataset",
+    )
 )
 FETCHES = ("download", "url", "md5")
 COMMON = frozenset(DatasetOptions.model_fields)

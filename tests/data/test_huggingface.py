@@ -10,18 +10,19 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from safetensors.torch import save_file
 
 from camexp import UserError
 from camexp.config import DatasetOptions
 from camexp.data import build_images, find_huggingface
 from camexp.evaluation.checkpoint_dataset import recorded_dataset
 from camexp.features import content_digest
+from camexp.models import build_trunk
 from tests.conftest import TINY
 from tests.data import layouts
 
-pa = pytest.importorskip("pyarrow")
 datasets = pytest.importorskip("datasets")
-import pyarrow.parquet as pq
+pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
 
 
 def find(tmp_path: Path, path: Path, **options):
@@ -139,7 +140,9 @@ def test_broken_rows_are_skipped_and_a_checkpoint_may_not_name_one(tmp_path):
 def test_train_with_stored_features_and_evaluate(script, tmp_path):
     options = layouts.huggingface(tmp_path)
     given = ("dataset=huggingface", f"dataset.path={options['path']}", f"dataset.root={options['root']}")
-    run = (*given, *TINY, "model.freeze=trunk", "features.cache=features", "num_workers=2", "batch_size=4")
+    save_file(build_trunk("vgg11", 1 / 16).features.state_dict(), tmp_path / "w.safetensors")
+    run = (*given, *TINY, "model.weights=w.safetensors", "model.freeze=trunk", "transform=resize", "transform.size=32",
+           "features.cache=features", "num_workers=2", "batch_size=4")  # fmt: skip
     done = script("train.py", *run, "hydra.run.dir=run")
     assert done.code == 0, done.err
     shutil.rmtree(tmp_path / "run")
