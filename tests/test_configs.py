@@ -69,7 +69,7 @@ def test_every_choice_composes_and_builds(choice, tmp_path, monkeypatch):
     options = composed("train", choice, "dataset.root=data")
     finder = options.dataset.extra["_target_"].removeprefix("camexp.data.find_")
     small = {"per_class": 2, "size": 32} if finder == "shapes" else {}
-    if finder in ("cub200", "imagenet", "wsol"):  # no folder of classes
+    if finder in ("cub200", "imagenet", "wsol", "torchvision", "huggingface", "webdataset"):  # no folder of classes
         small = getattr(layouts, finder)(tmp_path / finder)
     images = build_images(DatasetOptions.read(options.dataset.to_dict() | small))
     split = split_images(images, options.split, seed=0)
@@ -165,7 +165,7 @@ def test_what_is_composed_is_what_the_options_hold():
     assert options.trainer.extra == {"profiler": "simple"} and options.extra["note"] == "hello"
 
 
-@pytest.mark.parametrize("dataset", ["shapes", "imagefolder", "caltech101", "caltech256", "cub200", "imagenet", "wsol"])
+@pytest.mark.parametrize("dataset", ["shapes", "imagefolder", "caltech101", "caltech256", "cub200", "imagenet", "wsol", "torchvision", "huggingface", "webdataset"])
 def test_evaluate_takes_every_data_set(dataset):
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose("evaluate", ["ckpt=a", "output=c", f"dataset={dataset}", "cam=layercam"])

@@ -12,6 +12,7 @@ from camexp.launching.overrides import quoted
 # Options whose value is a path or a class name, in which any letter may stand, and whose name does not tell it.
 VERBATIM = frozenset(
     "ckpt input output label boxes masks heatmaps threshold.from dataset.root dataset.classes dataset.url "  # noqa: SIM905
+    "dataset.urls dataset.val_urls dataset.test_urls dataset.names "
     "inspect.image inspect.label "
     "model.weights features.cache calibration images evaluation hydra.run.dir hydra.sweep.dir".split()
 )

@@ -91,11 +91,8 @@ def drop_undecodable(images: ImageSet, skipped: Sequence[Skipped], max_skipped: 
 def _keys(images: ImageSet) -> Records:
     """The cache key of each image, ``(N, KEY_BYTES)``; zeros where there is none."""
     keys = bytearray()
-    for index in range(len(images)):
-        try:
-            keys += images.key(index) or bytes(KEY_BYTES)
-        except OSError:
-            keys += bytes(KEY_BYTES)
+    for key in images.keys():  # noqa: SIM118 (no mapping)
+        keys += key or bytes(KEY_BYTES)
     return np.frombuffer(keys, np.uint8).reshape(-1, KEY_BYTES)
 
 

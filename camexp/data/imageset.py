@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -119,6 +120,16 @@ class ImageSet:
         if self.source is None:
             return file_key(self.path_array.encoded(index))
         return self.source.key(self._number(index))
+
+    def keys(self) -> Iterator[bytes | None]:
+        """:meth:`key` of each image in turn; ``None`` also where it is not there."""
+        find: Callable[[Any], bytes | None] = file_key if self.source is None else self.source.key
+        numbers = range(len(self)) if self.numbers is None else self.numbers
+        for one in self.path_array.iter_encoded() if self.source is None else numbers:
+            try:
+                yield find(one)
+            except OSError:
+                yield None
 
     def _number(self, index: int) -> int:
         return index if self.numbers is None else self.numbers[index]

@@ -12,7 +12,17 @@ from camexp.errors import UserError
 
 DATASETS = frozenset(
     f"camexp.data.find_{name}"
-    for name in ("shapes", "imagefolder", "caltech101", "caltech256", "cub200", "imagenet", "wsol")
+    for name in (
+        "shapes",
+        "imagefolder",
+        "caltech101",
+        "caltech256",
+        "cub200",
+        "imagenet",
+        "wsol",
+        "torchvision",
+        "webdataset",
+    )
 )
 FETCHES = ("download", "url", "md5")
 COMMON = frozenset(DatasetOptions.model_fields)
@@ -32,6 +42,10 @@ def recorded_dataset(dataset: Any) -> DatasetOptions:
     camexp.errors.UserError: ckpt: its data set os.system is none of camexp's own: give dataset=… yourself
     """
     target = dataset.get("_target_") if isinstance(dataset, Mapping) else None
+    if target == "camexp.data.find_huggingface":  # it converts what it is pointed at, and writes that to the disk
+        raise UserError(
+            "ckpt: its data set is read by another library: give dataset=huggingface dataset.path=… yourself"
+        )
     if not isinstance(target, str) or target not in DATASETS:
         raise UserError(f"ckpt: its data set {target!s:.80} is none of camexp's own: give dataset=… yourself")
     options = {key: value for key, value in dataset.items() if key not in ("_target_", *FETCHES)}

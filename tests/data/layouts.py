@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import tarfile
+from collections.abc import Mapping
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -121,3 +125,71 @@ def mask_files(images: Path, name: str, box: tuple[int, int, int, int]) -> list[
         Image.fromarray(mask).convert("1").save(images / file)
     first, second, ignore = regions
     return [f"{name},{first},{ignore}", f"{name},{second},"]
+
+
+def torchvision(root: Path, each: int = 4) -> dict[str, str]:
+    """OxfordIIITPet's archive: a box of each image is the animal in its trimap, one pixel around it the border."""
+    folder = root / "oxford-iiit-pet"
+    lists: dict[str, list[str]] = {"trainval": [], "test": []}
+    for label, (breed, tone) in enumerate(zip(("Abyssinian", "great_pyrenees"), TONES, strict=True)):
+        for number in range(2 * each):
+            name = f"{breed}_{number}"
+            paint(folder / "images" / f"{name}.jpg", tone, SIZE, seed=number)
+            x0, y0, x1, y1 = BOXES[label]
+            trimap = np.full((SIZE[1], SIZE[0]), 2, np.uint8)
+            trimap[y0 - 1 : y1 + 2, x0 - 1 : x1 + 2] = 3
+            trimap[y0 : y1 + 1, x0 : x1 + 1] = 1
+            (folder / "annotations/trimaps").mkdir(parents=True, exist_ok=True)
+            Image.fromarray(trimap).save(folder / "annotations/trimaps" / f"{name}.png")
+            lists["test" if number % 2 else "trainval"].append(f"{name} {label + 1} {label + 1} 1")
+    for part, lines in lists.items():
+        write(folder / "annotations" / f"{part}.txt", *lines)
+    return {"name": "OxfordIIITPet", "root": str(root)}
+
+
+def encoded(tone: tuple[int, int, int], seed: int) -> bytes:
+    """A small PNG of about one colour."""
+    pixels = np.clip(np.array(tone) + np.random.default_rng(seed).normal(0, 30, (SIZE[1], SIZE[0], 3)), 0, 255)
+    file = BytesIO()
+    Image.fromarray(pixels.astype(np.uint8)).save(file, "PNG")
+    return file.getvalue()
+
+
+def huggingface(root: Path, each: int = 4) -> dict[str, str]:
+    """A folder of Parquet files, as data sets lie on the hub: the metadata say which column holds images and classes."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    features = {"image": {"_type": "Image"}, "label": {"names": ["bird", "cat"], "_type": "ClassLabel"}}
+    told = {"huggingface": json.dumps({"info": {"features": features}})}
+    for part, first in (("train", 0), ("validation", 100), ("test", 200)):
+        rows = [(label, number) for number in range(first, first + each) for label in (0, 1)]
+        images = [{"bytes": encoded(TONES[label], number), "path": f"{label}_{number}.png"} for label, number in rows]
+        table = pa.table({"image": images, "label": pa.array([label for label, _ in rows], pa.int64())})
+        (root / "table/data").mkdir(parents=True, exist_ok=True)
+        pq.write_table(table.replace_schema_metadata(told), root / f"table/data/{part}-00000-of-00001.parquet")
+    return {"path": str(root / "table"), "root": str(root / "cache")}
+
+
+def shard(path: Path, *samples: Mapping[str, bytes | str]) -> Path:
+    """A tar of the samples' members, ``name.ending`` → content, written by hand: the tests' second opinion is webdataset."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w") as tar:
+        for name, content in (member for sample in samples for member in sample.items()):
+            content = content.encode() if isinstance(content, str) else content
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, BytesIO(content))
+    return path
+
+
+def webdataset(root: Path, shards: int = 3, each: int = 4, part: str = "train") -> dict[str, str]:
+    """Shards of two classes in turn."""
+    for number in range(shards):
+        samples = []
+        for image in range(2 * each):
+            name = f"{number * 2 * each + image:05d}"
+            content = encoded(TONES[image % 2], 100 * number + image)
+            samples.append({f"{name}.cls": str(image % 2), f"{name}.png": content})
+        shard(root / f"{part}-{number:03d}.tar", *samples)
+    return {"urls": str(root / f"{part}-{{000..{shards - 1:03d}}}.tar"), "root": str(root / "fetched")}

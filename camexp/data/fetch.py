@@ -1,0 +1,65 @@
+"""Fetch a file once into a folder, for all processes and runs."""
+
+from __future__ import annotations
+
+import hashlib
+import urllib.request
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from camexp.errors import UserError, reason
+from camexp.files import atomic_write
+from camexp.locks import exclusive
+from camexp.reporting.progress import Progress
+
+
+def fetch_file(url: str, root: Path, option: str, download: bool, max_gb: float) -> Path:
+    """The file of that address below ``root``; of several processes one fetches it while the others wait.
+
+    It has its name only once it is whole.
+
+    Args:
+        url: ``http://`` or ``https://``.
+        root: the folder of all that is fetched, a folder in it for the files of one address.
+        option: what gave the address, for errors.
+        download: fetch it if it is not there.
+        max_gb: of all that lies below ``root`` then, in 10⁹ bytes.
+
+    Raises:
+        UserError: it is not there and nothing may be fetched, no network, too large, or cut short.
+    """
+    parts = urlsplit(url)
+    base, _, name = url.partition("?")[0].rpartition("/")
+    target = root / f"{parts.hostname}-{hashlib.sha256(base.encode()).hexdigest()[:8]}" / name
+    if target.is_file():
+        return target
+    if not name:
+        raise UserError(f"{option}={url} names no file: expected an address as http://host/train-000.tar")
+    if not download:
+        raise UserError(f"{option}={url} is not in dataset.root={root}: fetch it with dataset.download=true")
+    try:
+        with exclusive(target.with_name(f".{name}.lock"), f"fetching {name}"):
+            if not target.is_file():  # else another process was here before
+                _fetch(url, target, root, max_gb)
+    except OSError as error:
+        raise UserError(f"{option}={url} cannot be fetched ({reason(error)}): bring it as {target} yourself") from error
+    return target
+
+
+def _fetch(url: str, target: Path, root: Path, max_gb: float) -> None:
+    room = max_gb * 1e9 - sum(file.stat().st_size for file in root.rglob("*") if file.is_file())
+    full = UserError(f"dataset.max_gb={max_gb:g} is too little for {url} and what is in dataset.root={root}: raise it")
+    with urllib.request.urlopen(url, timeout=60) as response, atomic_write(target) as temporary:
+        size = int(response.headers.get("Content-Length") or 0)
+        if size > room:
+            raise full
+        fetched = 0
+        with temporary.open("wb") as file, Progress(f"fetching {target.name}", max(size >> 20, 1), "MiB") as progress:
+            while chunk := response.read(1 << 20):
+                fetched += len(chunk)
+                if fetched > room:
+                    raise full
+                file.write(chunk)
+                progress.advance(1)
+        if size and fetched != size:
+            raise OSError(f"{fetched} of {size} bytes came")
