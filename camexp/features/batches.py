@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -16,7 +17,7 @@ from camexp.data.transforms import Flip, Transform
 from camexp.errors import UserError
 from camexp.features.digests import digests_of
 from camexp.features.store import FeatureStore
-from camexp.images import UnreadableImage, read_image
+from camexp.images import UnreadableImage, read_image, read_pixels
 from camexp.models.preprocessing import Preprocessing
 
 IGNORE_INDEX = -100  # the label that no loss and no metric looks at
@@ -114,11 +115,12 @@ class LabelledImages(Dataset[Sample]):
                 stored = self.store.read(name)
                 if stored is not None:
                     return Sample(None, stored, name, label, index)
-            picture = read_image(path)
+            whole = self.transform is None or isinstance(self.transform, Flip)
+            picture = read_pixels(path) if whole else read_image(path)  # Pillow's images are what others change
         except (UnreadableImage, OSError) as error:
             raise UserError(f"{path} cannot be decoded ({error}): remove it, or leave dataset.check=true") from error
-        if isinstance(self.transform, Flip):
-            picture = self.transform.view(picture, view)
+        if isinstance(picture, np.ndarray):
+            picture = self.transform.view(picture, view) if isinstance(self.transform, Flip) else picture
         elif self.transform is not None:
             picture = self.transform(picture)
         return Sample(self.preprocessing(picture), None, name, label, index)

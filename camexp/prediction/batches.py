@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from camexp.images import UnreadableImage, read_image
+from camexp.images import UnreadableImage, read_pixels
 from camexp.models.preprocessing import Preprocessing
 from camexp.models.trunks import Trunk
 
@@ -47,16 +47,17 @@ class _Pictures(Dataset[DecodedImage | Unreadable]):
 
     def __getitem__(self, index: int) -> DecodedImage | Unreadable:
         try:
-            image = read_image(self.paths[index])
+            pixels = read_pixels(self.paths[index])
         except UnreadableImage as error:
             return Unreadable(index, str(error))
-        tensor = self.preprocessing(image)
+        tensor = self.preprocessing(pixels)
         if min(tensor.shape[-2:]) < Trunk.min_size:
+            height, width = pixels.shape[:2]
             return Unreadable(
                 index,
-                f"{image.width}×{image.height} pixels, at least {Trunk.min_size} each way are needed (try resize=224)",
+                f"{width}×{height} pixels, at least {Trunk.min_size} each way are needed (try resize=224)",
             )
-        return DecodedImage(index, tensor, np.asarray(image))
+        return DecodedImage(index, tensor, pixels)
 
 
 def batches(

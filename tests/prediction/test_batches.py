@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from camexp.images import read_image
 from camexp.models import CAMClassifier, Preprocessing
 from camexp.prediction import batches as module
 from camexp.prediction.batches import Unreadable, batches
@@ -39,7 +40,7 @@ def test_any_batch_size_gives_the_results_of_one(mixed, size, batch_size, worker
     for place, path in enumerate(mixed):
         assert found[place].path == path
         assert found[place].size == SIZES[place][::-1]
-        alone = model.explain(model.preprocess(module.read_image(path))[None], "all")
+        alone = model.explain(model.preprocess(read_image(path))[None], "all")
         assert np.allclose(found[place].logits, alone.logits[0], rtol=1e-5, atol=1e-6)
         assert np.allclose(found[place].maps, alone.maps[0], rtol=1e-5, atol=1e-6)
 
