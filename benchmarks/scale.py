@@ -18,8 +18,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from timing import arguments, machine, publish
 
@@ -121,18 +123,25 @@ def batch_seconds(datamodule: Any, batches: int = 200) -> float:
 def train_with_stub() -> None:
     """train.py in this process, every file the same picture."""
     import camexp.training  # whatever reads images
-    from camexp.images import read_image
+    from camexp.images import read_image, read_pixels
 
     picture = Image.new("RGB", (32, 32))
+    pixels = np.asarray(picture)
 
     def stub(path: Path) -> Image.Image:
         Path(path).read_bytes()
         return picture
 
+    def stub_pixels(path: Path) -> NDArray[np.uint8]:
+        Path(path).read_bytes()
+        return pixels
+
     assert camexp.training
     for module in [*sys.modules.values()]:
         if getattr(module, "read_image", None) is read_image:
             module.read_image = stub  # type: ignore[attr-defined]
+        if getattr(module, "read_pixels", None) is read_pixels:
+            module.read_pixels = stub_pixels  # type: ignore[attr-defined]
     sys.argv[0] = str(ROOT / "train.py")
     runpy.run_path(sys.argv[0], run_name="__main__")
 

@@ -23,9 +23,9 @@ def recipe(config: DictConfig) -> None:
     if shards > 1:
         launching.launch_shards(options.output, shards, gpus)
         return prediction.gather(Path(options.output))
-    paths = prediction.find_inputs(options.input)
+    images = prediction.find_images(options)
     model = prediction.load_model(options)
-    outcome = prediction.predict(model, paths, options)
+    outcome = prediction.predict(model, images, options)
     prediction.report(outcome, options)
 
 

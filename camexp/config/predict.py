@@ -12,6 +12,7 @@ from camexp.config.groups import (
     CAMOptions,
     Colormap,
     Compile,
+    DatasetOptions,
     Debug,
     InferencePrecision,
     InputSize,
@@ -71,7 +72,10 @@ class PredictOptions(Options):
     ckpt: NonEmptyPath = Field(
         description="a checkpoint from a training run, or a published network: timm/resnet50, torchvision/resnet50"
     )
-    input: Any = Field(description="an image, a folder (with all below it), a glob, or a list of these")
+    input: Any = Field(
+        None, description="an image, a folder (with all below it), a glob, or a list of these; or give dataset=…"
+    )
+    part: Literal["all", "train", "val", "test"] = Field("all", description="of a data set that names its own parts")
     label: Any = Field(
         "predicted",
         description="predicted, top5 (any number), all, a class by name or number, or a list of classes",
@@ -110,12 +114,21 @@ class PredictOptions(Options):
     threshold: AnnotationThreshold = Field(AnnotationThreshold(), description="of annotations")
     objects: ObjectOptions = Field(ObjectOptions(), description="what is annotated")
 
+    dataset: DatasetOptions | None = group(None)
     cam: CAMOptions = group()
 
     @property
     def input_size(self) -> tuple[int, int] | None:
         """``(H, W)`` that images are resized to; ``None``: not at all, or as the network was trained."""
         return None if self.resize is None or isinstance(self.resize, str) else height_and_width(self.resize)
+
+    @model_validator(mode="after")
+    def _has_images(self) -> Self:
+        if self.input is None and self.dataset is None:
+            raise UserError("input is not given: add input=PATH, an image, a folder or a glob, or dataset=…")
+        if self.input is not None and self.dataset is not None:
+            raise UserError(f"input={self.input} and dataset=… are two sources of images: give one of them")
+        return self
 
     @model_validator(mode="after")
     def _is_one_of_the_shards(self) -> Self:

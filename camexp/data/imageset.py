@@ -16,7 +16,7 @@ from camexp.data.box_formats import Boxes
 from camexp.data.source import ImageSource
 from camexp.errors import UserError
 from camexp.files import content_digest
-from camexp.images import image_size, read_image
+from camexp.images import image_size, read_image, read_pixels
 from camexp.labels import labels_as_text, resolve_label
 from camexp.record_log import file_key
 
@@ -92,6 +92,14 @@ class ImageSet:
             UnreadableImage: it cannot be decoded.
         """
         return read_image(self.paths[index]) if self.source is None else self.source.read(self._number(index))
+
+    def pixels(self, index: int) -> NDArray[np.uint8]:
+        """The bytes of :meth:`read`'s image, ``(H, W, 3)``, of a file as fast as they can be had.
+
+        Raises:
+            UnreadableImage: it cannot be decoded.
+        """
+        return read_pixels(self.paths[index]) if self.source is None else np.asarray(self.read(index))
 
     def size(self, index: int) -> tuple[int, int]:
         """Width and height of :meth:`read`'s image; a file is not decoded for that.

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 from camexp.errors import UserError
@@ -89,12 +91,12 @@ class Flip:
         """The name of one view, by chance."""
         return "mirrored" if float(torch.rand(())) < self.probability else ""
 
-    def view(self, image: Image.Image, name: str) -> Image.Image:
-        """That view of a picture."""
-        return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if name == "mirrored" else image
+    def view(self, pixels: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
+        """That view of a picture ``(H, W, 3)``."""
+        return pixels[:, ::-1] if name == "mirrored" else pixels
 
     def __call__(self, image: Image.Image) -> Image.Image:
-        return self.view(image, self.draw())
+        return Image.fromarray(self.view(np.asarray(image), self.draw()))
 
 
 def flip(size: Sequence[int], probability: float = 0.5) -> Transform:

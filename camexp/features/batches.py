@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -114,12 +115,14 @@ class LabelledImages(Dataset[Sample]):
                 stored = self.store.read(name)
                 if stored is not None:
                     return Sample(None, stored, name, label, index)
-            picture = self.images.read(index)
+            whole = self.transform is None or isinstance(self.transform, Flip)
+            # Pillow's images are what other transforms change
+            picture = self.images.pixels(index) if whole else self.images.read(index)
         except (UnreadableImage, OSError) as error:
             path = self.images.paths[index]
             raise UserError(f"{path} cannot be decoded ({error}): remove it, or leave dataset.check=true") from error
-        if isinstance(self.transform, Flip):
-            picture = self.transform.view(picture, view)
+        if isinstance(picture, np.ndarray):
+            picture = self.transform.view(picture, view) if isinstance(self.transform, Flip) else picture
         elif self.transform is not None:
             picture = self.transform(picture)
         return Sample(self.preprocessing(picture), None, name, label, index)

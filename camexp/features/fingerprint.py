@@ -10,7 +10,7 @@ import torch
 
 from camexp.models.classifier import CAMClassifier
 
-FORMAT = 2  # to be raised when reading, resizing, computing or storing changes the numbers
+FORMAT = 3  # to be raised when reading, resizing, computing or storing changes the numbers
 
 
 def describe_trunk(classifier: CAMClassifier, dtype: str, device: str | torch.device) -> dict[str, Any]:

@@ -1,7 +1,10 @@
 """Maps for any image and any class: what ``predict.py`` does."""
 
 from camexp.prediction.gather import gather
-from camexp.prediction.inputs import find_inputs
+from camexp.prediction.inputs import find_images, find_inputs, image_files
 from camexp.prediction.run import load_model, predict, processes, read_options, report, require_divisible
 
-__all__ = ["find_inputs", "gather", "load_model", "predict", "processes", "read_options", "report", "require_divisible"]
+__all__ = [
+    "find_images", "find_inputs", "gather", "image_files", "load_model", "predict", "processes", "read_options", "report",
+    "require_divisible",
+]  # fmt: skip

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,8 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from camexp.files import content_digest
-from camexp.images import read_image
+from camexp.data import ImageSet
 from camexp.models.preprocessing import Preprocessing
 from camexp.models.trunks import Trunk
 
@@ -42,31 +40,31 @@ class Unreadable:
 
 
 class _Pictures(Dataset[DecodedImage | Unreadable]):
-    def __init__(self, paths: Sequence[Path], indices: range, preprocessing: Preprocessing, digests: bool):
-        self.paths, self.indices, self.preprocessing, self.digests = paths, indices, preprocessing, digests
+    def __init__(self, images: ImageSet, indices: range, preprocessing: Preprocessing, digests: bool):
+        self.images, self.indices, self.preprocessing, self.digests = images, indices, preprocessing, digests
 
     def __len__(self) -> int:
         return len(self.indices)
 
     def __getitem__(self, item: int) -> DecodedImage | Unreadable:
         index = self.indices[item]
-        path = self.paths[index]
         try:
-            image = read_image(path)
-            digest = content_digest(path) if self.digests else ""
+            pixels = self.images.pixels(index)
+            digest = self.images.digest(index) if self.digests else ""
         except OSError as error:
             return Unreadable(index, str(error))
-        tensor = self.preprocessing(image)
+        tensor = self.preprocessing(pixels)
         if min(tensor.shape[-2:]) < Trunk.min_size:
+            height, width = pixels.shape[:2]
             return Unreadable(
                 index,
-                f"{image.width}×{image.height} pixels, at least {Trunk.min_size} each way are needed (try resize=224)",
+                f"{width}×{height} pixels, at least {Trunk.min_size} each way are needed (try resize=224)",
             )
-        return DecodedImage(index, tensor, np.asarray(image), digest)
+        return DecodedImage(index, tensor, pixels, digest)
 
 
 def batches(
-    paths: Sequence[Path],
+    images: ImageSet,
     preprocessing: Preprocessing,
     batch_size: int,
     num_workers: int,
@@ -81,7 +79,7 @@ def batches(
     overtaken it. Memory does not grow with the number of images.
 
     Args:
-        paths: all images.
+        images: all of them.
         preprocessing: the network's.
         batch_size: images of a batch, at most.
         num_workers: processes that decode ahead.
@@ -90,9 +88,9 @@ def batches(
             whether the images before it were asked for or not; ``None``: there are no such limits.
         digests: with the digest of each file's bytes.
     """
-    indices = range(len(paths)) if indices is None else indices
+    indices = range(len(images)) if indices is None else indices
     loader = DataLoader(
-        _Pictures(paths, indices, preprocessing, digests),
+        _Pictures(images, indices, preprocessing, digests),
         batch_size=None,
         num_workers=num_workers,
         prefetch_factor=4 if num_workers else None,

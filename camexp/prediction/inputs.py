@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from camexp.config import PredictOptions
+from camexp.data import ImageSet, build_images
 from camexp.data.imagefolder import walk
 from camexp.errors import UserError
 from camexp.images import image_extensions
@@ -52,6 +54,30 @@ def find_inputs(given: str | Sequence[str], option: str = "input") -> list[Path]
     if not found:
         raise UserError(f"{option}=[] names no image: give an image, a folder of images, a glob, or a list")
     return list(dict.fromkeys(found))
+
+
+def find_images(options: PredictOptions) -> ImageSet:
+    """What is to be predicted: the files that ``input`` names, whose classes nobody knows, or a data set's images.
+
+    Raises:
+        UserError: see :func:`find_inputs`; or a data set without that part.
+    """
+    if options.dataset is None:
+        paths = find_inputs(options.input)
+        return ImageSet(
+            Path(os.path.commonpath([path.absolute().parent for path in paths])), ("",), paths, [0] * len(paths)
+        )
+    images = build_images(options.dataset)
+    if options.part == "all":
+        return images
+    if not len(own := images.in_part(options.part)):
+        raise UserError(f"part={options.part}: the data set names no such images of its own: take part=all")
+    return images.take(own)
+
+
+def image_files(paths: Sequence[Path]) -> ImageSet:
+    """Files of which nobody says what they show."""
+    return ImageSet(Path(), ("",), paths, [0] * len(paths))
 
 
 def unique_names(paths: Sequence[Path]) -> list[str]:

@@ -18,6 +18,7 @@ from camexp.bounded_executor import BoundedExecutor
 from camexp.cam.colour import colour_map
 from camexp.config import EvaluateOptions, PredictOptions
 from camexp.config.validation import validated
+from camexp.data import ImageSet
 from camexp.devices import default_workers, select_device, select_devices
 from camexp.errors import Interrupted, UserError
 from camexp.files import display_path, writing_as
@@ -132,7 +133,7 @@ def read_label(label: Any, classes: Sequence[str]) -> Any:
     return [resolve_label(one, classes) for one in wanted]
 
 
-def predict(model: CAMClassifier, paths: Sequence[Path], options: PredictOptions) -> Outcome:
+def predict(model: CAMClassifier, images: ImageSet, options: PredictOptions) -> Outcome:
     """Explain every image, or those of one shard, and write their results; unreadable ones are skipped and told.
 
     Processes decode ahead and threads write behind the network, so that it need not wait for either. What is done
@@ -143,7 +144,8 @@ def predict(model: CAMClassifier, paths: Sequence[Path], options: PredictOptions
         UserError: more images than files are written for unasked, or another prediction's results in the folder.
     """
     require_layers(build_method(options.cam), model)
-    require_few_files(len(paths), options)
+    require_few_files(len(images), options)
+    paths = images.paths
     output, shard = Path(options.output), Shard(options.shard or 0, options.shards)
     rows = shard.rows(len(paths), block_size(options))
     page = describe_page(images_of_report(len(paths), options), model, options) if options.report else None
@@ -166,7 +168,7 @@ def predict(model: CAMClassifier, paths: Sequence[Path], options: PredictOptions
         raise UserError(f"output={folder} cannot be gone on with ({error}): give another folder") from error
     try:
         with writing_as(shard.name), interrupts, writing:
-            outcome.montages = _explain_all(model, paths, options, writing, interrupts)
+            outcome.montages = _explain_all(model, images, options, writing, interrupts)
     finally:
         outcome.explained, outcome.skipped = writing.state.explained, writing.state.skipped
         writing.assemble(whole=shard.count == 1)
@@ -180,10 +182,11 @@ def predict(model: CAMClassifier, paths: Sequence[Path], options: PredictOptions
 
 
 def _explain_all(
-    model: CAMClassifier, paths: Sequence[Path], options: PredictOptions, writing: Writing, interrupts: Interrupts
+    model: CAMClassifier, images: ImageSet, options: PredictOptions, writing: Writing, interrupts: Interrupts
 ) -> int:
     """Returns how many pages of the montage were written."""
     label, method = read_label(options.label, model.classes), build_method(options.cam)
+    paths = images.paths
     names, class_files = unique_names(paths), distinct([file_name(name) for name in model.classes])
     output, block, done = Path(options.output), block_size(options), writing.state.next
     pages = Montages(output, len(paths), options, model.head.pool)
@@ -199,7 +202,7 @@ def _explain_all(
 
     if observe := observer(method):
         with Progress("looking at all images", total=len(paths), unit="images") as looking:
-            for batch in batches(paths, *arguments):
+            for batch in batches(images, *arguments):
                 if interrupts.signum:
                     return 0
                 if not isinstance(batch, Unreadable):
@@ -210,7 +213,7 @@ def _explain_all(
         BoundedExecutor(write, max_waiting=2 * options.batch_size) as write_in_threads,
     ):
         progress.advance(rows.start - writing.rows.start)
-        for batch in batches(paths, *arguments, rows, block, digests=options.format == "parquet"):
+        for batch in batches(images, *arguments, rows, block, digests=options.format == "parquet"):
             if isinstance(batch, Unreadable):
                 pages.add(batch.index, None)
                 if batch.index >= done:

@@ -128,9 +128,9 @@ def test_an_interrupted_one_goes_on_after_the_last_whole_image(script, ready_to_
 @pytest.mark.parametrize(
     ("more", "sentence"),
     [
-        (("resume=auto", "label=[a,c]"), r"differs in label=\['a', 'c'\] \(was \['a', 'b'\]\): repeat its options"),
-        (("resume=auto", "precision=64-true"), r"differs in precision=64-true \(was 32-true\)"),
-        (("resume=auto", "input=in/0*.png"), r"the images found by input \(10, was 40\)"),
+        (("resume=auto", "label=[a,c]"), r"differ in label=\['a', 'c'\] \(was \['a', 'b'\]\): repeat its options"),
+        (("resume=auto", "precision=64-true"), r"differ in precision=64-true \(was 32-true\)"),
+        (("resume=auto", "input=in/0*.png"), r"the images \(10, was 40\)"),
         (("shards=3", "shard=0"), r"shards=3 \(was 1\)"),
     ],
 )
@@ -157,6 +157,19 @@ def test_what_cannot_be_divided_or_gathered(script, ready_to_predict, tmp_path):
         gather(tmp_path)
     done = run_process("camexp/gather.py", str(tmp_path / "nowhere"), cwd=tmp_path)
     assert done.code == 1 and "holds no manifest.json: give the output folder" in done.err
+
+
+def test_a_data_set_is_predicted_as_well(script, ready_to_predict, colours, tmp_path):
+    given = [one for one in ready_to_predict if not one.startswith(("input=", "annotations=", "threshold."))]
+    done = script("predict.py", *given, "dataset=imagefolder", f"dataset.root={colours}", "output=out")
+    assert done.code == 0, done.err
+    assert (tmp_path / "out" / "predictions.csv").read_bytes().count(b"\n") == 1 + 2 * 24
+    done = script("predict.py", *given, "dataset=imagefolder", f"dataset.root={colours}", "part=test", "output=other")
+    assert done.code == 1 and "part=test: the data set names no such images of its own: take part=all" in done.err
+    done = script("predict.py", *given, "output=other")
+    assert done.code == 1 and "input is not given: add input=PATH" in done.err
+    done = script("predict.py", *ready_to_predict, "dataset=imagefolder", f"dataset.root={colours}", "output=other")
+    assert done.code == 1 and "input=in and dataset=… are two sources of images" in done.err
 
 
 def test_a_million_files_are_not_written_unasked(script, ready_to_predict, tmp_path, monkeypatch):
