@@ -108,7 +108,8 @@ def main() -> None:
         for turn in range(2):
             alone.append(forward_alone(model, paths, options.batch_size))
             start = time.perf_counter()
-            prediction.predict(model, prediction.image_files(paths), options.model_copy(update={"output": str(place / f"out{turn}")}))
+            output = options.model_copy(update={"output": str(place / f"out{turn}")})
+            prediction.predict(model, prediction.image_files(paths), output)
             ends.append(time.perf_counter() - start)
 
         small = CAMClassifier("vgg11", ["a", "b"], Preprocessing((64, 64)), width=1 / 16, head={"channels": 8}).eval()

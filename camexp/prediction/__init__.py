@@ -5,6 +5,6 @@ from camexp.prediction.inputs import find_images, find_inputs, image_files
 from camexp.prediction.run import load_model, predict, processes, read_options, report, require_divisible
 
 __all__ = [
-    "find_images", "find_inputs", "gather", "image_files", "load_model", "predict", "processes", "read_options", "report",
-    "require_divisible",
+    "find_images", "find_inputs", "gather", "image_files", "load_model", "predict", "processes", "read_options",
+    "report", "require_divisible",
 ]  # fmt: skip

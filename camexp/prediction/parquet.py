@@ -92,13 +92,14 @@ def maps_schema(made: str = "") -> Any:
     )  # fmt: skip
 
 
-def maps_batch(image: Explanation, rows: Rows, schema: Any) -> Any:
+def maps_batch(image: Explanation, rows: Rows, schema: Any, **more: Any) -> Any:
     """An image's maps as a record batch, a row a map.
 
     Args:
         image: with its maps ``(K, h, w)``.
         rows: its K rows of ``predictions.csv``, from which the boxes are taken.
         schema: see :func:`maps_schema`.
+        more: other columns of the schema; those that nobody gives are null.
     """
     arrow = import_pyarrow()
     count = len(image.labels)
@@ -119,6 +120,7 @@ def maps_batch(image: Explanation, rows: Rows, schema: Any) -> Any:
         "map_width": [cam.shape[1] for cam in maps],
         "map_dtype": [cam.dtype.name for cam in maps],
     }  # fmt: skip
+    columns |= {name: more.get(name, [None] * count) for name in schema.names if name not in columns}
     return arrow.RecordBatch.from_pydict(columns, schema=schema)
 
 

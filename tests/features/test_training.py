@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from camexp.features.fingerprint import content_digest, describe_trunk, fingerprint
+from camexp.files import content_digest, describe_trunk, fingerprint
 from camexp.models import CAMClassifier, Preprocessing
 from camexp.models.trunks import build_trunk
 from tests.conftest import TINY, paint, run_process
