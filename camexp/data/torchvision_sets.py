@@ -118,6 +118,7 @@ def _image_set(name: str, root: Path, parts: Mapping[str, Any]) -> ImageSet:
         )
     known: dict[str, Any] = {}
     if name == "OxfordIIITPet":
+        root = root / "oxford-iiit-pet" / "images"  # what lies beside the user's own root is not the pets'
         known = {"mask": _pet_mask, "ignore": _pet_border, "masked": _has_trimap}
     named = [PARTS.index(part) for part in parts if part]
     return ImageSet(
