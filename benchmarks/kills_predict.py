@@ -1,7 +1,7 @@
 """Kill a prediction again and again, at random moments, and compare its files with those of one that was left alone.
 
-``python benchmarks/kills_predict.py --kills 20``: SIGKILL at a moment drawn anew each time, then ``resume=auto``; at the end
-every file a user would look at is the same to the byte.
+``python benchmarks/kills_predict.py --kills 20``: SIGKILL at a moment drawn anew each time, then ``resume=auto``; at the
+end every file a user would look at is the same to the byte.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Predict many small images with a tiny network, so that the bookkeeping shows: undivided, and in shards.
 
-``python benchmarks/many_images.py --images 100000``: images a second, memory of every process over time, files written and
-seconds to gather, with 1, 2 and 4 shards at once on this machine.
+``python benchmarks/many_images.py --images 100000``: images a second, memory of every process over time, files written
+and seconds to gather, with 1, 2 and 4 shards at once on this machine.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def main() -> None:
             rates[str(shards)] = asked.images / seconds
             share = rates[str(shards)] / rates[next(iter(rates))]
             print(
-                f"{shards} shards: {asked.images / seconds:.0f} images/s, start-up included ({share:.2f} of the first), "
+                f"{shards} shards: {asked.images / seconds:.0f} images/s with start-up ({share:.2f} of the first), "
                 f"largest process {max(map(max, resident.values())):.0f} MB, grown by {growth(resident):.0f} MB, "
                 f"{files} files, gathered in {gather:.1f} s", flush=True,
             )  # fmt: skip
