@@ -45,7 +45,11 @@ def open_report(
         "subtitle": f"{count} image{'s' if count != 1 else ''}, {Path(options.ckpt).name}",
         "facts": facts,
         "meta": meta(
-            model.classes, plain and model.head.mean_is_logit, made, options.colormap, options.alpha,
+            model.classes,
+            plain and model.head.mean_is_logit,
+            made,
+            options.colormap,
+            options.alpha,
             normalisation=build_normalisation(options.cam),
         ),
     }

@@ -76,9 +76,7 @@ def find_objects(
     return objects, without
 
 
-def above(
-    cam: NDArray[np.float32], threshold: float, normalisation: Normalisation = MIN_MAX
-) -> NDArray[np.bool_]:
+def above(cam: NDArray[np.float32], threshold: float, normalisation: Normalisation = MIN_MAX) -> NDArray[np.bool_]:
     """Which pixels of a map belong to the object.
 
     Args:
