@@ -16,9 +16,15 @@ import sys
 import time
 from pathlib import Path
 
+ACCURATE = ["experiment=accurate"]
 PRESETS = {
     "modern": ["experiment=modern", "model=vgg16"],
-}  # fmt: skip
+    "accurate": ACCURATE,
+    "accurate, one cell": [*ACCURATE, "model.head.cells=1"],
+    "accurate, power 1": [*ACCURATE, "model.head.power=1"],
+    "accurate, no norm": [*ACCURATE, "model.head.norm=null"],
+    "accurate, no smoothing": [*ACCURATE, "loss.label_smoothing=0"],
+}
 
 
 def call(command: str, *options: str) -> float:
@@ -67,9 +73,9 @@ def main() -> None:
     parser.add_argument("--weights", default="imagenet", help="of VGG-16")
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--images", default="30,10,5", help="to train on, of each class")
-    parser.add_argument("--presets", help="some of them, as modern,accurate")
+    parser.add_argument("--presets", help="some of them, as modern;accurate")
     arguments = parser.parse_args()
-    presets = {name: PRESETS[name] for name in arguments.presets.split(",")} if arguments.presets else PRESETS
+    presets = {name: PRESETS[name] for name in arguments.presets.split(";")} if arguments.presets else PRESETS
     common = [f"dataset={arguments.dataset}", f"dataset.root={arguments.data}", f"model.weights={arguments.weights}"]
 
     counts, found = arguments.images.split(","), {}

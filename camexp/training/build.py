@@ -127,6 +127,7 @@ def build_module(
         images=datamodule.images,
         head_lr=None if factor == 1 else options.optimizer.lr * factor,
         regulariser=regulariser,
+        label_smoothing=options.loss.label_smoothing,
     )
 
 

@@ -81,7 +81,9 @@ def require_same(one: Path, other: Path) -> None:
         assert a["lr_schedulers"] == b["lr_schedulers"]
     assert rows(one / "metrics.csv") == rows(other / "metrics.csv")
     assert rows(one / "cams/steps.csv") == rows(other / "cams/steps.csv")
-    assert (one / "cams/maps.jsonl").read_bytes() == (other / "cams/maps.jsonl").read_bytes()  # no step twice, none missing
+    assert (one / "cams/maps.jsonl").read_bytes() == (
+        other / "cams/maps.jsonl"
+    ).read_bytes()  # no step twice, none missing
     assert all((folder / "report.html").is_file() for folder in (one, other))
     names = sorted(path.name for path in (one / "cams").iterdir())
     assert names == sorted(path.name for path in (other / "cams").iterdir())
@@ -229,7 +231,9 @@ def test_a_run_of_an_earlier_version_goes_on(run):
         # best.ckpt and last.ckpt may be one file
         config["optimizer"].pop("head_factor", None)
         config["model"] = {key: value for key, value in config["model"].items() if key != "out_layers"}
-        config["model"]["head"] = {key: config["model"]["head"][key] for key in ("channels", "dropout", "l2", "init_std")}
+        config["model"]["head"] = {
+            key: config["model"]["head"][key] for key in ("channels", "dropout", "l2", "init_std")
+        }
         torch.save(checkpoint, path)
     assert "optimizer.head_factor=2.0 (was 1.0)" in run("run", "optimizer.head_factor=2").err
     assert "model.head.pool=lse (was gap)" in run("run", "model.head.pool=lse").err
