@@ -129,7 +129,21 @@ class CAMHead(nn.Module):
 
     def activations(self, features: Tensor) -> Tensor:
         """The activations that the maps weigh: ``(B, in_channels, h, w)`` to ``(B, channels · cells², h, w)``."""
-        return self._in_cells(self.activation(convolve(self.conv_cam, features)))
+        return self._in_cells(self._convolved(features))
+
+    def _convolved(self, features: Tensor) -> Tensor:
+        return self.activation(convolve(self.conv_cam, features))
+
+    def from_features(self, features: Tensor) -> Tensor:
+        """Logits ``(B, C)`` of the trunk's output: ``head(head.activations(features))``, where no map is asked for.
+
+        Of ``cells`` it is quicker, for it pools first: the activations are cells² times as many as the features.
+        """
+        if self.cells == 1 and self.power == 1 and self.norm is None:
+            return self(self.activations(features))
+        means = pooling.cell_means(self._convolved(features), self.cells)
+        with torch.autocast(features.device.type, enabled=False):
+            return self._weighed(pooling.normalised_means(means, self.power, self.norm))
 
     def _in_cells(self, activations: Tensor) -> Tensor:
         """Each cell's apart, and normalised: before the pooling, so that the mean of a map stays its logit."""
@@ -155,7 +169,10 @@ class CAMHead(nn.Module):
             maps = torch.matmul(weight, activations.flatten(2)).unflatten(2, activations.shape[2:])
             pooled, bias = pooling.log_sum_exp_pool(maps, self.lse_r), self.linear.bias
             return pooled if bias is None else pooled + bias.to(dtype)
-        pooled, bias = self._dropout(self.pooled(activations)), self.linear.bias
+        return self._weighed(self.pooled(activations))
+
+    def _weighed(self, pooled: Tensor) -> Tensor:
+        pooled, bias = self._dropout(pooled), self.linear.bias
         return F.linear(pooled, self.linear.weight.to(pooled.dtype), None if bias is None else bias.to(pooled.dtype))
 
     def pooled(self, activations: Tensor) -> Tensor:
@@ -229,7 +246,10 @@ class GAPHead(CAMHead):
 
     def activations(self, features: Tensor) -> Tensor:
         """The features themselves, each cell's apart: ``(B, D · cells², h, w)``."""
-        return self._in_cells(self.activation(features))
+        return self._in_cells(self._convolved(features))
+
+    def _convolved(self, features: Tensor) -> Tensor:
+        return self.activation(features)
 
     def l2_penalty(self) -> Tensor:
         """``l2 · ½‖w‖²`` of the linear layer."""

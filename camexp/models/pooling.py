@@ -56,9 +56,21 @@ def in_cells(activations: Tensor, cells: int) -> Tensor:
             [0.0000, 0.0000, 0.0000, 0.0000],
             [0.0000, 0.0000, 0.0000, 0.0000]])
     """
-    rows, columns = (_shares(side, cells, activations) for side in activations.shape[-2:])
-    where = (rows[:, None, :, None] * columns[None, :, None, :]).flatten(0, 1)
-    return (where[:, None] * activations[:, None]).flatten(1, 2)
+    where = _cells(activations, cells).to(activations.dtype)
+    return (where[:, None] * activations.contiguous()[:, None]).flatten(1, 2)
+
+
+def cell_means(activations: Tensor, cells: int) -> Tensor:
+    """``average_pool(in_cells(activations, cells))``, as one matrix product.
+
+    >>> activations = torch.rand(2, 8, 5, 7)
+    >>> torch.allclose(cell_means(activations, 3), average_pool(in_cells(activations, 3)))
+    True
+    """
+    values = activations.to(_wide(activations)).flatten(2)
+    where = _cells(activations, cells).flatten(1)
+    with torch.autocast(activations.device.type, enabled=False):
+        return torch.matmul(where, values.mT).flatten(1) / where.shape[1]
 
 
 def normalised(activations: Tensor, power: float = 1.0, norm: float | None = None) -> Tensor:
@@ -84,20 +96,39 @@ def normalised(activations: Tensor, power: float = 1.0, norm: float | None = Non
     >>> normalised(activations, power=0.5, norm=10.0).mean((2, 3))  # as 3 to 4
     tensor([[6., 8.]])
     """
-    means = average_pool(activations)
-    scale = means.abs().clamp(min=POWER_EPSILON).pow(power - 1)
-    if norm is not None:
-        length = torch.linalg.vector_norm(means * scale, dim=1, keepdim=True)
-        scale = scale * norm / length.clamp(min=POWER_EPSILON)
-    return activations * scale[:, :, None, None].to(activations.dtype)
+    factors = _factors(average_pool(activations), power, norm)
+    return activations * factors[:, :, None, None].to(activations.dtype)
+
+
+def normalised_means(means: Tensor, power: float = 1.0, norm: float | None = None) -> Tensor:
+    """What :func:`normalised` makes of the means ``(B, D)`` of activations.
+
+    >>> normalised_means(torch.tensor([[9.0, 16.0]]), power=0.5, norm=10.0)
+    tensor([[6., 8.]])
+    """
+    return means * _factors(means, power, norm)
+
+
+def _factors(means: Tensor, power: float, norm: float | None) -> Tensor:
+    factors = means.abs().clamp(min=POWER_EPSILON).pow(power - 1)
+    if norm is None:
+        return factors
+    length = torch.linalg.vector_norm(means * factors, dim=1, keepdim=True)
+    return factors * norm / length.clamp(min=POWER_EPSILON)
+
+
+def _cells(activations: Tensor, cells: int) -> Tensor:
+    """``(cells², h, w)``: how much of each place is a cell's, 1 in sum over the cells, in float32 or finer."""
+    rows, columns = (_shares(side, cells, activations) for side in activations.shape[-2:])
+    return (rows[:, None, :, None] * columns[None, :, None, :]).flatten(0, 1)
 
 
 def _shares(side: int, cells: int, like: Tensor) -> Tensor:
-    """``(cells, side)``: how much of each place is a cell's, 1 in sum over the cells."""
+    """The same along one side: ``(cells, side)``."""
     places = torch.arange(side, device=like.device, dtype=_wide(like))
     places = ((places + 0.5) * cells / side - 0.5).clamp(0, cells - 1)
     distances = (places - torch.arange(cells, device=like.device)[:, None]).abs()
-    return (1 - distances).clamp(min=0).to(like.dtype)
+    return (1 - distances).clamp(min=0)
 
 
 def thresholded_average_pool(activations: Tensor, threshold: float = 0.1) -> Tensor:

@@ -130,9 +130,13 @@ class CAMModule(pl.LightningModule):
         images, targets = regulariser.images(batch.images, targets, draws)
         features = self.trunk_features(batch._replace(images=images))
         features, targets = regulariser.features(features, targets, draws)
-        activations = head.activations(features)
-        logits = head(activations)
-        penalties = regulariser.penalty(head, features, activations, targets, draws)
+        penalties = None
+        if regulariser.penalises:
+            activations = head.activations(features)
+            logits = head(activations)
+            penalties = regulariser.penalty(head, features, activations, targets, draws)
+        else:
+            logits = head.from_features(features)
         regulariser.end_step()
         added = None if penalties is None else (penalties * (batch.labels != IGNORE_INDEX)).sum()
         return logits, targets.cross_entropy(logits, self.label_smoothing), added
@@ -143,12 +147,12 @@ class CAMModule(pl.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         head, labels = self.classifier.head, batch.labels
-        activations = head.activations(self.trunk_features(batch))
-        logits = head(activations).float()
+        features = self.trunk_features(batch)
+        logits = head.from_features(features).float()
         self.val_accuracy.update(logits, labels)
         self.val_loss.update(F.cross_entropy(logits, labels, reduction="none"))
         if self.val_pointing is not None:
-            maps = class_activation_maps(activations, head.linear.weight, labels[:, None])
+            maps = class_activation_maps(head.activations(features), head.linear.weight, labels[:, None])
             self._point(self.val_pointing, maps.cpu(), batch.indices.tolist())
 
     def _point(self, metric: Metric, maps: Tensor, indices: Sequence[int]) -> None:

@@ -73,6 +73,27 @@ def test_the_mean_of_a_map_is_its_logit(kind, bias, options, size):
 
 
 @pytest.mark.parametrize("kind", ["cam", "gap"])
+@pytest.mark.parametrize("options", [{}, *OPTIONS], ids=str)
+@pytest.mark.parametrize("autocast", [False, True])
+def test_logits_without_maps_are_those_with_them(kind, options, autocast):
+    head = network(kind, bias=True, **options).head.train()
+    features = torch.rand(3, 32, 5, 7)
+    found = []
+    for way in (lambda: head(head.activations(features)), lambda: head.from_features(features)):
+        head.zero_grad()
+        torch.manual_seed(3)  # of dropout
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            logits = way()
+        logits.square().sum().backward()
+        found.append([logits.detach(), *(parameter.grad.clone() for parameter in head.parameters())])
+    for one, other in zip(*found, strict=True):
+        assert one.dtype == other.dtype == torch.float32
+        # of bfloat16 activations the scaled ones are rounded once more
+        assert torch.allclose(one, other, rtol=1e-5, atol=(2e-2 if autocast else 1e-5) * float(one.abs().max()))
+        assert options or torch.equal(one, other)
+
+
+@pytest.mark.parametrize("kind", ["cam", "gap"])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_pools_in_float32(kind, dtype):
     model = network(kind, **OPTIONS[-1])

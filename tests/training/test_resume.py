@@ -44,6 +44,11 @@ OPTIONS = (
     "scheduler=cosine",
 )  # fmt: skip  # 4 epochs of 3 steps
 
+ACCURATE = (
+    "optimizer=sgd", "model.head.kind=gap", "model.head.cells=3", "model.head.power=0.5", "model.head.norm=10",
+    "loss.label_smoothing=0.1",
+)  # fmt: skip
+
 
 @pytest.fixture
 def run(script, colours, tmp_path):
@@ -101,10 +106,14 @@ def require_same(one: Path, other: Path) -> None:
         pytest.param(("model.freeze=none", "transform=augment", "num_workers=2"), marks=pytest.mark.long),
         ("model.freeze=trunk", "model.weights=w.safetensors", "transform=flip", "features.cache=FEATURES"),
         pytest.param(
+            ("model.freeze=trunk", "model.weights=w.safetensors", "features.cache=FEATURES", *ACCURATE),
+            marks=pytest.mark.long,
+        ),
+        pytest.param(
             ("model.freeze=none", "trainer.max_steps=11", "trainer.check_every_n_steps=100"), marks=pytest.mark.long
         ),
     ],
-    ids=["plain", "workers", "features", "checks-at-epoch-ends"],
+    ids=["plain", "workers", "features", "accurate", "checks-at-epoch-ends"],
 )
 def test_any_interruption_leaves_no_trace(run, tmp_path, options):
     def at(name):
