@@ -118,7 +118,7 @@ def test_caltech256_is_the_recipe():
         "head": {
             "kind": "cam", "channels": 1024, "dropout": 0.5, "bias": False, "init_std": 0.01, "l2": 0.01,
             "pool": "gap", "tap_threshold": 0.1, "lse_r": 5.0, "gem_p": 3.0,
-            "attention_channels": 128, "attention_gated": False,
+            "attention_channels": 128, "attention_gated": False, "cells": 1, "power": 1.0, "norm": None,
         },
     }  # fmt: skip
     assert (options.batch_size, options.trainer.max_epochs, options.transform.size) == (32, 25, 224)

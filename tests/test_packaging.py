@@ -99,7 +99,7 @@ def test_an_empty_folder_is_enough(installed, tmp_path):
 
     (tmp_path / "conf" / "experiment").mkdir(parents=True)
     (tmp_path / "conf" / "experiment" / "mine.yaml").write_text(MINE, encoding="utf-8")
-    assert "experiment: cpu, localise, mine, modern, recipe" in run(camexp, "train", "--help", cwd=tmp_path)
+    assert "experiment: accurate, cpu, localise, mine, modern, recipe" in run(camexp, "train", "--help", cwd=tmp_path)
 
     told = run(camexp, "train", "experiment=mine", "hydra.run.dir=run", cwd=tmp_path)
     assert "configs: own ones in conf come first" in told

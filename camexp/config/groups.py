@@ -125,6 +125,15 @@ class HeadOptions(Options):
     gem_p: float = Field(3.0, ge=1, le=100, description="p of gem: 1 is the mean, 100 nearly the maximum")
     attention_channels: int = Field(128, ge=1, le=65536, description="of attention's hidden layer")
     attention_gated: bool = Field(False, description="attention with its gate")
+    cells: int = Field(
+        1, ge=1, le=16, description="of gap: n×n cells of the image, each with class weights of its own; 1: all one"
+    )
+    power: float = Field(
+        1.0, ge=0.1, le=1, description="of gap: the exponent of the pooled activations; 0.5: their square roots"
+    )
+    norm: Annotated[float, Field(ge=1e-3, le=1e4)] | None = Field(
+        None, description="of gap: the L2 norm that each image's pooled activations are scaled to; null: unscaled"
+    )
 
     @model_validator(mode="after")
     def _is_of_the_pool(self) -> Self:
@@ -134,6 +143,12 @@ class HeadOptions(Options):
                 raise UserError(
                     f"model.head.{name}={as_written(getattr(self, name))} is of model.head.pool={pool}, not of "
                     f"{self.pool}: leave it out, or choose that"
+                )
+        for name in ("cells", "power", "norm"):
+            if self.pool != "gap" and (value := getattr(self, name)) != type(self).model_fields[name].default:
+                raise UserError(
+                    f"model.head.{name}={as_written(value)} is of model.head.pool=gap, not of {self.pool}: "
+                    "leave it out, or choose that"
                 )
         return self
 

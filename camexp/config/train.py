@@ -44,6 +44,10 @@ class CheckpointOptions(Options):
     keep: PositiveInt | None = Field(5, description="how many of them, the newest; null: all")
 
 
+class LossOptions(Options):
+    label_smoothing: Share = Field(0.0, description="the share of each target that goes to all classes alike, as 0.1")
+
+
 class TrainOptions(Options):
     command: Literal["train", "classes"] = Field("train", description="or classes: print the classes and stop")
     batch_size: int = Field(32, ge=1, le=65536, description="images a step, over all devices together")
@@ -67,6 +71,7 @@ class TrainOptions(Options):
     inspect: InspectOptions = Field(
         InspectOptions(), description="the fixed image whose map is drawn while the network trains"
     )
+    loss: LossOptions = Field(LossOptions(), description="the cross-entropy that is minimised, beside model.head.l2")
     checkpoint: CheckpointOptions = Field(CheckpointOptions(), description="best.ckpt and last.ckpt are always written")
     features: FeatureOptions = Field(
         FeatureOptions(),

@@ -62,6 +62,8 @@ def card(facts: Facts) -> str:
     kind = f"{POOLINGS[architecture['head'].get('pool', 'gap')]} and a linear layer"
     if architecture["head"].get("kind") != "gap":
         kind = f"a 3×3 convolution to {architecture['head'].get('channels', 1024):,} channels, {kind}"
+    if (cells := architecture["head"].get("cells", 1)) > 1:
+        kind += f" with class weights of its own in each of {cells}×{cells} cells"
     size = facts.about["preprocessing"]["size"]
     parts = [
         f"# {_plain(facts.name)}",

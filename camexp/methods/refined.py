@@ -21,9 +21,7 @@ _FINER: WeakKeyDictionary[Trunk, str] = WeakKeyDictionary()
 
 
 @torch.no_grad()
-def cam_of_positive_weights(
-    model: CAMClassifier, seen: ForwardPass, labels: LabelsLike = "predicted"
-) -> CAMResult:
+def cam_of_positive_weights(model: CAMClassifier, seen: ForwardPass, labels: LabelsLike = "predicted") -> CAMResult:
     r"""CAM with negative class weights clamped to 0: what speaks for the class, without what speaks against it.
 
     .. math:: M_c(x, y) = \sum_d \max(0, w_d^c) A_d(x, y)

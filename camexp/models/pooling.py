@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 GEM_EPSILON = 1e-6
+POWER_EPSILON = 1e-6  # a mean of 0 has no finite factor, and no finite gradient
 
 
 def average_pool(activations: Tensor) -> Tensor:
@@ -30,6 +31,104 @@ def average_pool(activations: Tensor) -> Tensor:
     tensor([[2.]])
     """
     return activations.mean((2, 3), dtype=_wide(activations))
+
+
+def in_cells(activations: Tensor, cells: int) -> Tensor:
+    r"""Activations apart by where they are in the image, so that a linear layer weighs each cell for itself.
+
+    .. math:: f_{k,i,j}(x, y) = t_i(y) \, t_j(x) \, f_k(x, y)
+
+    :math:`t_i` is the weight that linear interpolation gives the middle of the i-th of n equal parts: 1 there, falling
+    to 0 at the middles beside it, 1 in sum over i everywhere. So the class weights at a place are those of the n×n
+    cells, interpolated bilinearly: a map has no seams, and all that follows of global average pooling holds. The means
+    are those of a spatial pyramid's level (Lazebnik et al., CVPR 2006) with soft borders.
+
+    Args:
+        activations: ``(B, D, h, w)``.
+        cells: n, 1 or more.
+
+    Returns:
+        ``(B, n² · D, h, w)``, the cells row by row, each with all channels.
+
+    >>> in_cells(torch.ones(1, 1, 2, 4), 2)[0, :, 0]
+    tensor([[1.0000, 0.7500, 0.2500, 0.0000],
+            [0.0000, 0.2500, 0.7500, 1.0000],
+            [0.0000, 0.0000, 0.0000, 0.0000],
+            [0.0000, 0.0000, 0.0000, 0.0000]])
+    """
+    where = _cells(activations, cells).to(activations.dtype)
+    return (where[:, None] * activations.contiguous()[:, None]).flatten(1, 2)
+
+
+def cell_means(activations: Tensor, cells: int) -> Tensor:
+    """``average_pool(in_cells(activations, cells))``, as one matrix product.
+
+    >>> activations = torch.rand(2, 8, 5, 7)
+    >>> torch.allclose(cell_means(activations, 3), average_pool(in_cells(activations, 3)))
+    True
+    """
+    values = activations.to(_wide(activations)).flatten(2)
+    where = _cells(activations, cells).flatten(1)
+    with torch.autocast(activations.device.type, enabled=False):
+        return torch.matmul(where, values.mT).flatten(1) / where.shape[1]
+
+
+def normalised(activations: Tensor, power: float = 1.0, norm: float | None = None) -> Tensor:
+    r"""An image's activations, scaled channel by channel so that their means are power- and L2-normalised.
+
+    .. math:: f'_k(x) = \frac{s \, |z_k|^{p-1}}{\lVert |z|^p \rVert_2} f_k(x), \qquad
+        z_k = \frac{1}{hw} \sum_x f_k(x), \qquad
+        \frac{1}{hw} \sum_x f'_k(x) = s \, \frac{\operatorname{sign}(z_k) |z_k|^p}{\lVert |z|^p \rVert_2}
+
+    So neither a few strong channels nor an image's contrast outweigh the rest before the linear layer. As activations
+    are scaled, and not their means alone, the mean of a map stays the logit. Source: Perronnin et al., *Improving the
+    Fisher kernel for large-scale image classification*, ECCV 2010, sections 3.1 and 3.2.
+
+    Args:
+        activations: ``(B, D, h, w)``.
+        power: p, above 0 up to 1; 1/2 is the square root. Means closer to 0 than 1e-6 stay nearly there.
+        norm: s, above 0; ``None``: without the fraction, the means are :math:`\operatorname{sign}(z_k) |z_k|^p`.
+
+    Returns:
+        ``(B, D, h, w)`` in the same dtype; an image of zeros stays one.
+
+    >>> activations = torch.tensor([[[[2.0, 16.0]], [[8.0, 24.0]]]])  # of the means 9 and 16
+    >>> normalised(activations, power=0.5, norm=10.0).mean((2, 3))  # as 3 to 4
+    tensor([[6., 8.]])
+    """
+    factors = _factors(average_pool(activations), power, norm)
+    return activations * factors[:, :, None, None].to(activations.dtype)
+
+
+def normalised_means(means: Tensor, power: float = 1.0, norm: float | None = None) -> Tensor:
+    """What :func:`normalised` makes of the means ``(B, D)`` of activations.
+
+    >>> normalised_means(torch.tensor([[9.0, 16.0]]), power=0.5, norm=10.0)
+    tensor([[6., 8.]])
+    """
+    return means * _factors(means, power, norm)
+
+
+def _factors(means: Tensor, power: float, norm: float | None) -> Tensor:
+    factors = means.abs().clamp(min=POWER_EPSILON).pow(power - 1)
+    if norm is None:
+        return factors
+    length = torch.linalg.vector_norm(means * factors, dim=1, keepdim=True)
+    return factors * norm / length.clamp(min=POWER_EPSILON)
+
+
+def _cells(activations: Tensor, cells: int) -> Tensor:
+    """``(cells², h, w)``: how much of each place is a cell's, 1 in sum over the cells, in float32 or finer."""
+    rows, columns = (_shares(side, cells, activations) for side in activations.shape[-2:])
+    return (rows[:, None, :, None] * columns[None, :, None, :]).flatten(0, 1)
+
+
+def _shares(side: int, cells: int, like: Tensor) -> Tensor:
+    """The same along one side: ``(cells, side)``."""
+    places = torch.arange(side, device=like.device, dtype=_wide(like))
+    places = ((places + 0.5) * cells / side - 0.5).clamp(0, cells - 1)
+    distances = (places - torch.arange(cells, device=like.device)[:, None]).abs()
+    return (1 - distances).clamp(min=0)
 
 
 def thresholded_average_pool(activations: Tensor, threshold: float = 0.1) -> Tensor:

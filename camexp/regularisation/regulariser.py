@@ -35,6 +35,11 @@ class Regulariser(nn.Module):
         self.progress = 0.0
         self.all_reduce_sum: Callable[[Tensor], Tensor] = lambda values: values  # of one process
 
+    @property
+    def penalises(self) -> bool:
+        """Whether it adds to the loss: only then the activations of each step are computed for it."""
+        return type(self).penalty is not Regulariser.penalty
+
     def attach(self, classifier: CAMClassifier) -> None:
         """Called once, before training, with the network, frozen where it is to be.
 

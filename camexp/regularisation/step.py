@@ -28,13 +28,22 @@ class Targets(NamedTuple):
     mixed_in: Tensor | None = None
     share: float = 1.0
 
-    def cross_entropy(self, logits: Tensor) -> Tensor:
-        """``share · CE(labels) + (1 - share) · CE(mixed_in)``, summed over the images, of logits ``(B, C)``."""
-        own = F.cross_entropy(logits, self.labels, ignore_index=IGNORE_INDEX, reduction="sum")
+    def cross_entropy(self, logits: Tensor, label_smoothing: float = 0.0) -> Tensor:
+        """``share · CE(labels) + (1 - share) · CE(mixed_in)``, summed over the images, of logits ``(B, C)``.
+
+        Args:
+            label_smoothing: the share of each target that goes to all classes alike, 0 to 1 (Szegedy et al.,
+                CVPR 2016).
+        """
+
+        def summed(labels: Tensor) -> Tensor:
+            return F.cross_entropy(
+                logits, labels, ignore_index=IGNORE_INDEX, reduction="sum", label_smoothing=label_smoothing
+            )
+
         if self.mixed_in is None:
-            return own
-        other = F.cross_entropy(logits, self.mixed_in, ignore_index=IGNORE_INDEX, reduction="sum")
-        return self.share * own + (1 - self.share) * other
+            return summed(self.labels)
+        return self.share * summed(self.labels) + (1 - self.share) * summed(self.mixed_in)
 
 
 class Draws:

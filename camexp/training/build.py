@@ -127,6 +127,7 @@ def build_module(
         images=datamodule.images,
         head_lr=None if factor == 1 else options.optimizer.lr * factor,
         regulariser=regulariser,
+        label_smoothing=options.loss.label_smoothing,
     )
 
 
@@ -156,9 +157,7 @@ def build_trainer(
     callbacks: list[pl.Callback] = [
         ResumeCallback(resumed, datamodule, run_folder),
         TrainingProgress(total_steps(options.trainer, datamodule.steps_per_epoch)),
-        build_inspector(
-            options.inspect, datamodule, classifier, run_folder / CAMS, options.cam, options.report
-        ),
+        build_inspector(options.inspect, datamodule, classifier, run_folder / CAMS, options.cam, options.report),
     ]
     if options.report:
         callbacks.append(RunReport(options, datamodule))

@@ -43,6 +43,7 @@ class CAMModule(pl.LightningModule):
             on the objects: ``val/pointing``.
         head_lr: the head's learning rate; ``None``: the optimizer's, as of all other parameters.
         regulariser: a method that changes what the steps train on; attached to the classifier. ``None``: nothing does.
+        label_smoothing: of the cross-entropy that is minimised, 0 to 1; validations measure it without.
     """
 
     def __init__(
@@ -58,8 +59,10 @@ class CAMModule(pl.LightningModule):
         images: ImageSet | None = None,
         head_lr: float | None = None,
         regulariser: Regulariser | None = None,
+        label_smoothing: float = 0.0,
     ):
         super().__init__()
+        self.label_smoothing = label_smoothing
         self.classifier = classifier
         self.make_optimizer, self.make_scheduler = make_optimizer, make_scheduler
         self.steps_per_epoch, self.total_steps, self.seed = steps_per_epoch, total_steps, seed
@@ -127,12 +130,16 @@ class CAMModule(pl.LightningModule):
         images, targets = regulariser.images(batch.images, targets, draws)
         features = self.trunk_features(batch._replace(images=images))
         features, targets = regulariser.features(features, targets, draws)
-        activations = head.activations(features)
-        logits = head(activations)
-        penalties = regulariser.penalty(head, features, activations, targets, draws)
+        penalties = None
+        if regulariser.penalises:
+            activations = head.activations(features)
+            logits = head(activations)
+            penalties = regulariser.penalty(head, features, activations, targets, draws)
+        else:
+            logits = head.from_features(features)
         regulariser.end_step()
         added = None if penalties is None else (penalties * (batch.labels != IGNORE_INDEX)).sum()
-        return logits, targets.cross_entropy(logits), added
+        return logits, targets.cross_entropy(logits, self.label_smoothing), added
 
     def _all_reduce_sum(self, values: Tensor) -> Tensor:
         """The sum over all training processes."""
@@ -140,12 +147,12 @@ class CAMModule(pl.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         head, labels = self.classifier.head, batch.labels
-        activations = head.activations(self.trunk_features(batch))
-        logits = head(activations).float()
+        features = self.trunk_features(batch)
+        logits = head.from_features(features).float()
         self.val_accuracy.update(logits, labels)
         self.val_loss.update(F.cross_entropy(logits, labels, reduction="none"))
         if self.val_pointing is not None:
-            maps = class_activation_maps(activations, head.linear.weight, labels[:, None])
+            maps = class_activation_maps(head.activations(features), head.linear.weight, labels[:, None])
             self._point(self.val_pointing, maps.cpu(), batch.indices.tolist())
 
     def _point(self, metric: Metric, maps: Tensor, indices: Sequence[int]) -> None:

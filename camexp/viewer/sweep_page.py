@@ -79,7 +79,7 @@ def _film(one: Watched, photos: list[str], lists: list[list[str]]) -> dict[str, 
 def _blocks(watched: Sequence[Watched]) -> Iterator[str]:
     for number, one in enumerate(watched):
         steps = [line for line in one.steps if '"image":0,' in line]
-        yield f"[{json_text({'job': number})[:-1]},\"steps\":[{','.join(steps)}]}}]"
+        yield f'[{json_text({"job": number})[:-1]},"steps":[{",".join(steps)}]}}]'
 
 
 def _value(value: Any) -> Any:

@@ -15,7 +15,9 @@ def by_loops(cam: np.ndarray, features: np.ndarray, power: float) -> np.ndarray:
     for i, one in enumerate(places):
         if not np.linalg.norm(one):
             continue
-        alike = [max(0.0, one @ other / (np.linalg.norm(one) * (np.linalg.norm(other) or 1))) ** power for other in places]
+        alike = [
+            max(0.0, one @ other / (np.linalg.norm(one) * (np.linalg.norm(other) or 1))) ** power for other in places
+        ]
         out[i] = np.dot(alike, values) / np.sum(alike)
     return out.reshape(cam.shape)
 
@@ -35,7 +37,9 @@ def test_it_is_the_weighted_mean(power):
     for image in range(2):
         for number in range(3):
             expected = by_loops(large[image, number].numpy(), features[image].numpy(), power)
-            place = np.s_[:, :] if not image else np.arange(48).reshape(6, 8) != 2 * 8 + 3  # rounding decides at the mean
+            place = (
+                np.s_[:, :] if not image else np.arange(48).reshape(6, 8) != 2 * 8 + 3
+            )  # rounding decides at the mean
             assert np.abs(refined[image, number].numpy() - expected)[place].max() < 2e-5
     assert refined.amax() <= large.amax() + 1e-5 and refined.amin() >= large.amin() - 1e-5
 

@@ -34,7 +34,9 @@ def trained(script, tmp_path):
 @pytest.mark.parametrize("normalise", ["max", "percentile", "ivr"])
 def test_pictures_show_the_normalised_map_and_files_keep_the_raw_one(script, trained, tmp_path, normalise):
     for name, options in (("plain", []), ("other", [f"cam.normalise={normalise}"])):
-        done = script("predict.py", CKPT, f"input={trained}", "label=0", f"output={name}", "alpha=1", "npz=true", *options)
+        done = script(
+            "predict.py", CKPT, f"input={trained}", "label=0", f"output={name}", "alpha=1", "npz=true", *options
+        )
         assert done.code == 0, done.err
     plain, other = (loadmat(tmp_path / name / "maps" / "one.mat") for name in ("plain", "other"))
     assert np.array_equal(plain["maps"], other["maps"])
@@ -46,7 +48,9 @@ def test_pictures_show_the_normalised_map_and_files_keep_the_raw_one(script, tra
     large = upsample(torch.from_numpy(other["maps"])[None], (60, 80))[0, 0]
     levels = (Normalisation(normalise)(large).numpy() * 255 + 0.5).astype(int)
     assert np.abs(np.asarray(heat).astype(int) - colour_map()[levels].astype(int)).mean() < 0.5  # rounding moves a few
-    assert not np.array_equal(np.asarray(heat), np.asarray(Image.open(next((tmp_path / "plain" / "overlays").iterdir()))))
+    assert not np.array_equal(
+        np.asarray(heat), np.asarray(Image.open(next((tmp_path / "plain" / "overlays").iterdir())))
+    )
     page = (tmp_path / "other" / "report.html").read_text()
     assert '"limits":[[' in page and '"scale":"map"' in page
     assert '"limits"' not in (tmp_path / "plain" / "report.html").read_text()
@@ -54,7 +58,10 @@ def test_pictures_show_the_normalised_map_and_files_keep_the_raw_one(script, tra
 
 def test_negatives_are_cut_in_the_files_too(script, trained, tmp_path):
     for name in ("keep", "clamp_map", "clamp_weights"):
-        assert script("predict.py", CKPT, f"input={trained}", "label=all", f"output={name}", f"cam.negatives={name}").code == 0
+        assert (
+            script("predict.py", CKPT, f"input={trained}", "label=all", f"output={name}", f"cam.negatives={name}").code
+            == 0
+        )
     keep, clamped, weights = (
         loadmat(tmp_path / name / "maps" / "one.mat")["maps"] for name in ("keep", "clamp_map", "clamp_weights")
     )
@@ -98,7 +105,9 @@ def test_the_preset_recommends_its_maps(script, trained, tmp_path, monkeypatch):
     assert list(metrics["methods"]) == ["pc1"] and metrics["cam"]["affinity"] == "auto"
     assert sum(passes) == metrics["images"]  # CAM, PC1 and the affinities of one pass
     done = script("predict.py", CKPT, f"input={trained}", "experiment=localise", "output=own", "cam=cam")
-    assert done.code == 0 and loadmat(tmp_path / "own" / "maps" / "one.mat")["made"][0] == "Raw maps of cam, affinity=auto"
+    assert (
+        done.code == 0 and loadmat(tmp_path / "own" / "maps" / "one.mat")["made"][0] == "Raw maps of cam, affinity=auto"
+    )
 
 
 def test_the_inspected_image_is_shown_so_too(script, tmp_path):
@@ -112,7 +121,10 @@ def test_the_inspected_image_is_shown_so_too(script, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["experiment=modern"], r"experiment=modern recommends no maps, and nothing is trained here: leave it out, .*localise"),
+        (
+            ["experiment=modern"],
+            r"experiment=modern recommends no maps, and nothing is trained here: leave it out, .*localise",
+        ),
         (["experiment=localize"], r"experiment=localize is not a preset: did you mean localise\?"),
         (["cam.affinity=conv9_9"], r"cam.affinity=conv9_9 is no layer of this trunk: did you mean conv"),
         (["cam=pc1", "cam.negatives=clamp_weights"], r"cam.negatives=clamp_weights: pc1 does not weigh .*take cam=cam"),

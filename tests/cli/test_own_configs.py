@@ -86,7 +86,10 @@ def test_own_presets_data_sets_and_code_need_no_clone(script, tmp_path, colours,
     assert done.code == 0, done.err
     assert "configs: own ones in conf come first\n" in done.out and "24 images of 3 classes" in done.out
     assert "configs: own ones in conf come first" in (tmp_path / "run" / "train.log").read_text()
-    assert "dataset: caltech101, caltech256, cub200, flowers, imagefolder, imagenet, shapes, wsol" in script("train.py", "--help").out
+    assert (
+        "dataset: caltech101, caltech256, cub200, flowers, imagefolder, imagenet, shapes, wsol"
+        in script("train.py", "--help").out
+    )
     done = script("train.py", "dataset=flower", *TINY)
     assert done.code == 1 and "dataset=flower is not a choice: did you mean flowers?" in done.err
 

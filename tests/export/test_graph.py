@@ -29,6 +29,9 @@ NETWORKS = {
         f"{pool} pooling": {"trunk": "vgg11", "head": {"channels": 8, "init_std": 0.3, "pool": pool}}
         for pool in ("tap", "lse", "gem", "attention")
     },
+    "cells, normalised": {
+        "trunk": "vgg11", "head": {"channels": 8, "init_std": 0.3, "cells": 3, "power": 0.5, "norm": 10.0},
+    },
     "resnet50, gap, output stride 16": {
         "trunk": "torchvision/resnet50", "head": {"kind": "gap", "bias": True, "init_std": 0.3}, "output_stride": 16,
     },

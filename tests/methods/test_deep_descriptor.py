@@ -48,7 +48,9 @@ def test_it_is_the_component_of_all_images_of_the_class(model):
         observe(model, seen, own)
     found = [of_pass(method).of(model, seen, own) for seen, own in zip(passes, labels, strict=True)]
     for label in (0, 1, 2):
-        places = [(b, i, own.index(label)) for b, rows in enumerate(labels) for i, own in enumerate(rows) if label in own]
+        places = [
+            (b, i, own.index(label)) for b, rows in enumerate(labels) for i, own in enumerate(rows) if label in own
+        ]
         cams = [model.explain(groups[b][i][None], label).maps[0, 0].numpy() for b, i, _ in places]
         expected = by_svd([passes[b].features[i].numpy() for b, i, _ in places], cams)
         for (b, i, k), one in zip(places, expected, strict=True):
@@ -75,7 +77,9 @@ def test_an_image_that_is_not_finite_spoils_no_other(model):
     observer(alone)(model, seen.take([0, 1]), [0])
     seen.features[2, 0, 0, 0] = torch.inf
     observer(method)(model, seen, [0])
-    assert torch.equal(of_pass(method).of(model, seen.take([0, 1]), [0]).maps, of_pass(alone).of(model, seen.take([0, 1]), [0]).maps)
+    assert torch.equal(
+        of_pass(method).of(model, seen.take([0, 1]), [0]).maps, of_pass(alone).of(model, seen.take([0, 1]), [0]).maps
+    )
 
 
 def test_what_cannot_be_is_one_sentence(model, monkeypatch):
@@ -83,18 +87,27 @@ def test_what_cannot_be_is_one_sentence(model, monkeypatch):
     with pytest.raises(UserError, match="cam=ddt has not seen the images of that class"):
         method(model, torch.zeros(1, 3, 64, 64), [0])
     monkeypatch.setattr(deep_descriptor, "MOST_BYTES", 2 * 64**2 * 8)
-    with pytest.raises(UserError, match=r"cam=ddt: 3 classes of 64² moments are more than .* GB: ask for fewer classes"):
+    with pytest.raises(
+        UserError, match=r"cam=ddt: 3 classes of 64² moments are more than .* GB: ask for fewer classes"
+    ):
         observer(method)(model, forward_pass(model, torch.zeros(1, 3, 64, 64)), "all")
 
 
 def test_predict_and_evaluate_look_twice(script, model, tmp_path):
     for name in "ab":
         for number in range(4):
-            paint(tmp_path / "photos" / name / f"{number}.png", (200 if name == "a" else 40, 90, 60), (70 + number, 60), number)
+            paint(
+                tmp_path / "photos" / name / f"{number}.png",
+                (200 if name == "a" else 40, 90, 60),
+                (70 + number, 60),
+                number,
+            )
     (tmp_path / "photos" / "broken.png").write_bytes(b"no image")
     state = {f"classifier.{key}": value for key, value in model.state_dict().items()}
     torch.save({"camexp": checkpoint_metadata(model, {}), "state_dict": state}, tmp_path / "a.ckpt")
-    done = script("predict.py", "ckpt=a.ckpt", "input=photos", "output=out", "cam=ddt", "label=1", "precision=32-true", "gpus=0")
+    done = script(
+        "predict.py", "ckpt=a.ckpt", "input=photos", "output=out", "cam=ddt", "label=1", "precision=32-true", "gpus=0"
+    )
     assert done.code == 0, done.err
     assert sorted(row["reason"] for row in csv.DictReader((tmp_path / "out" / "skipped.csv").open())) != []
     images = [model.preprocess(read_image(path)) for path in sorted((tmp_path / "photos").rglob("?.png"))]

@@ -161,7 +161,9 @@ def test_activations_do_instead_of_images(model, name):
     assert inner is not None
     expected, seen = method(model, images, labels), forward_pass(model, images)
     found = inner.of(model, seen.take([2, 0]), [[1], [0]])
-    assert torch.allclose(found.maps, expected.maps[[2, 0]], atol=1e-5) and torch.equal(found.labels, expected.labels[[2, 0]])
+    assert torch.allclose(found.maps, expected.maps[[2, 0]], atol=1e-5) and torch.equal(
+        found.labels, expected.labels[[2, 0]]
+    )
     assert of_pass(build_method(CAMOptions(method=name, flip=True))) is None
     assert of_pass(build_method(CAMOptions(method="gradcam"))) is None
 

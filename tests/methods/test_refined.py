@@ -46,7 +46,9 @@ def test_positive_weights_alone(model, images):
 def test_negative_values_become_zero(model, images, name):
     plain = build_method(CAMOptions(method=name))(model, images, "all").maps
     assert plain.min() < 0
-    assert torch.equal(build_method(CAMOptions(method=name, negatives="clamp_map"))(model, images, "all").maps, plain.clamp(min=0))
+    assert torch.equal(
+        build_method(CAMOptions(method=name, negatives="clamp_map"))(model, images, "all").maps, plain.clamp(min=0)
+    )
 
 
 @pytest.mark.parametrize("name", ["cam", "pc1", "gradcam"])
@@ -62,13 +64,17 @@ def test_affinity_in_a_layer(model, images, name, layer):
     if layer == "trunk.features.11":
         features = model.trunk.features[11](features)
         features = features.relu()  # the network's own ReLU works in place
-    assert torch.allclose(found.maps, average_over_alike(plain.maps, features.detach()), atol=1e-4 * plain.maps.abs().max())
+    assert torch.allclose(
+        found.maps, average_over_alike(plain.maps, features.detach()), atol=1e-4 * plain.maps.abs().max()
+    )
     assert torch.equal(found.labels, plain.labels) and torch.allclose(found.logits, plain.logits, atol=1e-6)
     assert found.maps.shape[-2:] == (8, 12)
 
 
 def test_one_pass_does_for_all(model, images):
-    methods = [build_method(CAMOptions(**one)) for one in ({"affinity": "conv4_2"}, {"method": "pc1", "affinity": "auto"})]
+    methods = [
+        build_method(CAMOptions(**one)) for one in ({"affinity": "conv4_2"}, {"method": "pc1", "affinity": "auto"})
+    ]
     passes = [of_pass(method) for method in methods]
     layers = tuple(layer for one in passes for layer in one.layers(model))
     assert layers == ("conv4_2", "features.14")
@@ -91,7 +97,9 @@ def test_many_images_in_threads_are_the_same_as_each_alone(model):
     finally:
         torch.set_num_threads(before)
     for number in range(9):
-        for whole, alone in zip(together, model.trunk_outputs(images[number : number + 1], ["conv4_2", "conv3_1"]), strict=True):
+        for whole, alone in zip(
+            together, model.trunk_outputs(images[number : number + 1], ["conv4_2", "conv3_1"]), strict=True
+        ):
             assert torch.allclose(whole[number], alone[0], atol=1e-5)
 
 
@@ -101,12 +109,19 @@ def test_averaged_over_views(model, images):
 
 def test_identity_is_claimed_of_cam_alone():
     assert is_cam(build_method(CAMOptions())) and is_cam(build_method(CAMOptions(normalise="ivr")))
-    for changed in ({"negatives": "clamp_weights"}, {"negatives": "clamp_map"}, {"affinity": "auto"}, {"method": "pc1"}):
+    for changed in (
+        {"negatives": "clamp_weights"},
+        {"negatives": "clamp_map"},
+        {"affinity": "auto"},
+        {"method": "pc1"},
+    ):
         assert not is_cam(build_method(CAMOptions(**changed)))
 
 
 def test_what_does_not_fit_is_one_sentence(model):
-    with pytest.raises(UserError, match=r"^cam.negatives=clamp_weights: pc1 does not weigh .*take cam=cam, or cam.negatives=clamp_map$"):
+    with pytest.raises(
+        UserError, match=r"^cam.negatives=clamp_weights: pc1 does not weigh .*take cam=cam, or cam.negatives=clamp_map$"
+    ):
         build_method(CAMOptions(method="pc1", negatives="clamp_weights"))
     with pytest.raises(UserError, match=r"^cam.affinity=conv4_9 is no layer of this trunk: did you mean conv4_2 "):
         require_layers(build_method(CAMOptions(affinity="conv4_9", flip=True)), model)
@@ -116,7 +131,9 @@ def test_what_does_not_fit_is_one_sentence(model):
 
 def test_the_finer_layer_of_networks_of_libraries():
     assert finer_layer(network("torchvision/resnet18").trunk) == "features.layer3"
-    with pytest.raises(UserError, match=r"^cam.affinity=auto: no layer of this trunk has twice its output's resolution"):
+    with pytest.raises(
+        UserError, match=r"^cam.affinity=auto: no layer of this trunk has twice its output's resolution"
+    ):
         finer_layer(torch_flat(), "cam.affinity=auto")
 
 

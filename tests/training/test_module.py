@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from camexp import UserError
 from camexp.data import ImageSet
-from camexp.features.batches import Sample, collate
+from camexp.features.batches import IGNORE_INDEX, Sample, collate
 from camexp.models import CAMClassifier, Preprocessing
 from camexp.training import CAMModule
 from camexp.training.schedules import stairs
@@ -92,6 +92,29 @@ def test_peaks_are_those_of_the_true_classes_maps(precision):
         hits += mask[np.unravel_index(large.argmax(), mask.shape)]
     assert 0 < hits < 7
     assert float(trainer.callback_metrics["val/pointing"]) == pytest.approx(hits / 7)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 1.0])
+def test_labels_are_smoothed_in_training_alone(smoothing):
+    """Against the cross-entropy with the smoothed distribution, by hand; an image that is not to count does not."""
+    torch.manual_seed(0)
+    head = {"channels": 8, "dropout": 0.0, "l2": 0.0, "init_std": 0.2}
+    classifier = CAMClassifier("vgg11", list("abc"), Preprocessing((32, 32)), width=1 / 16, head=head)
+    images, labels = torch.randn(4, 3, 32, 32), [0, 1, 2, IGNORE_INDEX]
+    with torch.no_grad():
+        rows = classifier(images).double().log_softmax(1)[:3]
+    smoothed = (1 - smoothing) * torch.eye(3).double() + smoothing / 3
+    module = CAMModule(classifier, functools.partial(torch.optim.SGD, lr=0.0), label_smoothing=smoothing)
+    trainer = fit(
+        module, DataLoader(samples(images, labels), batch_size=4, collate_fn=collate), max_steps=1, limit_val_batches=0
+    )
+    expected = -(smoothed * rows).sum(1).mean()
+    assert float(trainer.callback_metrics["train/loss"]) == pytest.approx(float(expected), rel=1e-5)
+
+    counted = DataLoader(samples(images[:3], labels[:3]), batch_size=3, collate_fn=collate)
+    found = fit(module, counted, max_steps=1).callback_metrics
+    assert float(found["val/loss"]) == pytest.approx(float(-rows.diagonal().mean()), rel=1e-5)
 
 
 @pytest.mark.filterwarnings("ignore")

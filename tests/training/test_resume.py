@@ -44,6 +44,11 @@ OPTIONS = (
     "scheduler=cosine",
 )  # fmt: skip  # 4 epochs of 3 steps
 
+ACCURATE = (
+    "optimizer=sgd", "model.head.kind=gap", "model.head.cells=3", "model.head.power=0.5", "model.head.norm=10",
+    "loss.label_smoothing=0.1",
+)  # fmt: skip
+
 
 @pytest.fixture
 def run(script, colours, tmp_path):
@@ -81,7 +86,9 @@ def require_same(one: Path, other: Path) -> None:
         assert a["lr_schedulers"] == b["lr_schedulers"]
     assert rows(one / "metrics.csv") == rows(other / "metrics.csv")
     assert rows(one / "cams/steps.csv") == rows(other / "cams/steps.csv")
-    assert (one / "cams/maps.jsonl").read_bytes() == (other / "cams/maps.jsonl").read_bytes()  # no step twice, none missing
+    assert (one / "cams/maps.jsonl").read_bytes() == (
+        other / "cams/maps.jsonl"
+    ).read_bytes()  # no step twice, none missing
     assert all((folder / "report.html").is_file() for folder in (one, other))
     names = sorted(path.name for path in (one / "cams").iterdir())
     assert names == sorted(path.name for path in (other / "cams").iterdir())
@@ -99,10 +106,14 @@ def require_same(one: Path, other: Path) -> None:
         pytest.param(("model.freeze=none", "transform=augment", "num_workers=2"), marks=pytest.mark.long),
         ("model.freeze=trunk", "model.weights=w.safetensors", "transform=flip", "features.cache=FEATURES"),
         pytest.param(
+            ("model.freeze=trunk", "model.weights=w.safetensors", "features.cache=FEATURES", *ACCURATE),
+            marks=pytest.mark.long,
+        ),
+        pytest.param(
             ("model.freeze=none", "trainer.max_steps=11", "trainer.check_every_n_steps=100"), marks=pytest.mark.long
         ),
     ],
-    ids=["plain", "workers", "features", "checks-at-epoch-ends"],
+    ids=["plain", "workers", "features", "accurate", "checks-at-epoch-ends"],
 )
 def test_any_interruption_leaves_no_trace(run, tmp_path, options):
     def at(name):
@@ -229,7 +240,9 @@ def test_a_run_of_an_earlier_version_goes_on(run):
         # best.ckpt and last.ckpt may be one file
         config["optimizer"].pop("head_factor", None)
         config["model"] = {key: value for key, value in config["model"].items() if key != "out_layers"}
-        config["model"]["head"] = {key: config["model"]["head"][key] for key in ("channels", "dropout", "l2", "init_std")}
+        config["model"]["head"] = {
+            key: config["model"]["head"][key] for key in ("channels", "dropout", "l2", "init_std")
+        }
         torch.save(checkpoint, path)
     assert "optimizer.head_factor=2.0 (was 1.0)" in run("run", "optimizer.head_factor=2").err
     assert "model.head.pool=lse (was gap)" in run("run", "model.head.pool=lse").err

@@ -27,7 +27,9 @@ def chromium() -> Iterator[Browser]:
     if path is None:
         pytest.skip("no Chromium is installed: apt-get install chromium")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])  # root has none in a container
+        browser = playwright.chromium.launch(
+            executable_path=path, args=["--no-sandbox"]
+        )  # root has none in a container
         yield browser
         browser.close()
 

@@ -18,7 +18,13 @@ from tests.viewer.test_prediction_report import HOSTILE, save_network
 
 CLASSES = ["cat", "dog", HOSTILE[1].replace("/", "")]
 COUNT = 12
-BOXES = {0: [(5, 5, 40, 30)], 1: [(20, 10, 60, 50), (0, 0, 9, 9)], 3: [(0, 0, 79, 59)], 4: [(30, 30, 50, 50)], 8: [(8, 2, 70, 40)]}
+BOXES = {
+    0: [(5, 5, 40, 30)],
+    1: [(20, 10, 60, 50), (0, 0, 9, 9)],
+    3: [(0, 0, 79, 59)],
+    4: [(30, 30, 50, 50)],
+    8: [(8, 2, 70, 40)],
+}
 
 
 @pytest.fixture
@@ -56,7 +62,9 @@ def levels(item, method):
 
 def boxes(item, method):
     measured = item["methods"][method]
-    return np.frombuffer(base64.b64decode(measured["boxes"]), np.uint8 if measured["bytes"] == 1 else "<u2").reshape(POINTS, 4)
+    return np.frombuffer(base64.b64decode(measured["boxes"]), np.uint8 if measured["bytes"] == 1 else "<u2").reshape(
+        POINTS, 4
+    )
 
 
 @pytest.mark.slow
@@ -77,7 +85,10 @@ def test_the_page_holds_the_evaluation_s_own_numbers(evaluate, ready, label):
         chosen.mkdir(exist_ok=True)
         one = {"threshold": point / 100, "best_threshold": point / 100, "best_threshold_v2": point / 100}
         (chosen / "metrics.json").write_text(json.dumps({"methods": {name: metrics[name] | one for name in metrics}}))
-        assert evaluate("cam=cam,gradcam", f"label={label}", "threshold.from=chosen", "report=false", "output=again").code == 0
+        assert (
+            evaluate("cam=cam,gradcam", f"label={label}", "threshold.from=chosen", "report=false", "output=again").code
+            == 0
+        )
         with (ready / "again" / "per_image.csv").open(newline="") as file:
             rows = [row for row in csv.DictReader(file) if row["iou"]]
         assert len(rows) == 2 * len(BOXES)
@@ -130,7 +141,9 @@ def test_a_click_on_confusions_and_classes_shows_their_images(evaluate, ready, o
     page.wait_for_selector(".tile")
     with (ready / "out" / "confusion.csv").open(newline="") as file:
         counts = [row[1:] for row in csv.reader(file)][1:]
-    cells = page.locator(".matrix tbody tr").evaluate_all("rows => rows.map(row => [...row.querySelectorAll('td')].map(cell => cell.textContent || '0'))")
+    cells = page.locator(".matrix tbody tr").evaluate_all(
+        "rows => rows.map(row => [...row.querySelectorAll('td')].map(cell => cell.textContent || '0'))"
+    )
     assert cells == counts
     truth, best = next((i, j) for i in range(3) for j in range(3) if i != j and int(counts[i][j]))
     page.locator(".matrix tbody tr").nth(truth).locator("td").nth(best).locator("button").click()
@@ -169,8 +182,14 @@ def test_curves_worst_and_best_follow_the_threshold(evaluate, ready, open_page):
     slider = page.get_by_role("slider", name="Threshold", exact=True)
     for point in (10, 45, 90):
         slider.fill(str(point / 100))
-        page.wait_for_function("point => camexp.boxes.slide.querySelector('output').textContent === (point / 100).toFixed(2) && camexp.boxes.charts[0][0].at === point / 100", arg=point)
-        fits = {name: np.array([levels(item, name)[point] for item in items if name in item["fits"]]) for name in ("cam", "gradcam")}
+        page.wait_for_function(
+            "point => camexp.boxes.slide.querySelector('output').textContent === (point / 100).toFixed(2) && camexp.boxes.charts[0][0].at === point / 100",
+            arg=point,
+        )
+        fits = {
+            name: np.array([levels(item, name)[point] for item in items if name in item["fits"]])
+            for name in ("cam", "gradcam")
+        }
         row = page.locator(".charts tbody tr").first.locator("td").all_inner_texts()
         expected = [f"{100 * np.mean(fits['cam'] >= least):.1f}" for least in (75, 125, 175)]
         assert row == [*expected, f"{fits['cam'].mean() / PER_UNIT:.3f}", str(len(BOXES))]
@@ -214,16 +233,27 @@ def test_masks_and_the_curves_of_all_images(evaluate, ready, open_page):
             assert len(curve) == POINTS and best - 1 / len(BOXES) <= max(curve) <= best + 1e-5
         pixels = curves["pixels"][name]
         assert one["PxIoU"] - 0.02 <= max(pixels["iou"]) <= one["PxIoU"] + 1e-5
-        area = sum(p * (r - s) for p, r, s in zip(pixels["precision"], pixels["recall"], [*pixels["recall"][1:], 0], strict=True))
+        area = sum(
+            p * (r - s)
+            for p, r, s in zip(pixels["precision"], pixels["recall"], [*pixels["recall"][1:], 0], strict=True)
+        )
         assert area == pytest.approx(one["PxAP"], abs=0.02)
     page = open_page(ready / "out" / "report.html")
     page.wait_for_function("() => camexp.curves?.charts.length === 3")
     page.get_by_label("Right is").select_option("2")
-    shown = page.evaluate("() => camexp.curves.charts[0].series.map(one => [one.name, one.points.map(point => point[1] / 100)])")
-    assert [(name, pytest.approx(values)) for name, values in shown] == [(name, one[2]) for name, one in curves["boxes"].items()]
+    shown = page.evaluate(
+        "() => camexp.curves.charts[0].series.map(one => [one.name, one.points.map(point => point[1] / 100)])"
+    )
+    assert [(name, pytest.approx(values)) for name, values in shown] == [
+        (name, one[2]) for name, one in curves["boxes"].items()
+    ]
     for number, (path, mask) in enumerate(drawn.items()):
-        page.evaluate("async path => { await camexp.gallery.open(camexp.gallery.items.find(item => item.path === path)); }", path)
-        page.wait_for_function("path => camexp.gallery.viewer.item.path === path && camexp.gallery.viewer.maskOverlap !== null", arg=path)
+        page.evaluate(
+            "async path => { await camexp.gallery.open(camexp.gallery.items.find(item => item.path === path)); }", path
+        )
+        page.wait_for_function(
+            "path => camexp.gallery.viewer.item.path === path && camexp.gallery.viewer.maskOverlap !== null", arg=path
+        )
         state = page.evaluate("""() => { const { viewer } = camexp.gallery, { item, label, state } = viewer;
             return { row: item.labels.indexOf(label), threshold: state.threshold, overlap: viewer.maskOverlap,
                 caption: viewer.stages[0].caption.textContent } }""")
@@ -256,7 +286,9 @@ def test_methods_side_by_side_have_one_cursor(evaluate, ready, open_page):
     assert page.locator(".compare .cross").count() == 3
     page.get_by_role("button", name="All classes in the viewer").click()
     page.wait_for_function("() => camexp.gallery.viewer.stages[0].found")
-    state = page.evaluate("() => ({label: camexp.gallery.viewer.label, truth: camexp.gallery.viewer.item.truth, chosen: camexp.boxes.chosen === camexp.gallery.viewer.item})")
+    state = page.evaluate(
+        "() => ({label: camexp.gallery.viewer.label, truth: camexp.gallery.viewer.item.truth, chosen: camexp.boxes.chosen === camexp.gallery.viewer.item})"
+    )
     assert state["label"] == state["truth"] and state["chosen"]
 
 
@@ -266,7 +298,9 @@ def test_methods_side_by_side_have_one_cursor(evaluate, ready, open_page):
 def test_everybody_can_use_it(evaluate, ready, open_page, scheme, width):
     """axe-core's rules: names, roles, contrast AA; on a phone nothing is wider than the screen."""
     assert evaluate("cam=cam,gradcam").code == 0
-    page = open_page(ready / "out" / "report.html", color_scheme=scheme, viewport={"width": width, "height": 800}, bypass_csp=True)
+    page = open_page(
+        ready / "out" / "report.html", color_scheme=scheme, viewport={"width": width, "height": 800}, bypass_csp=True
+    )
     page.locator(".strip .tile:visible").first.click()
     page.wait_for_function("() => camexp.boxes.compare.item")
     found = Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21aa"]}).response["violations"]

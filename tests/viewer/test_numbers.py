@@ -99,7 +99,9 @@ def test_overlap_and_probabilities(page):
     boxes = [[0, 0, 9, 9], [5, 5, 20, 14], [30, 30, 31, 31]]
     half_open = torch.tensor(boxes) + torch.tensor([0, 0, 1, 1])
     expected = box_iou(half_open.float(), half_open.float()).flatten().tolist()
-    assert page.evaluate("boxes => boxes.flatMap(a => boxes.map(b => camexp.iou(a, b)))", boxes) == pytest.approx(expected)
+    assert page.evaluate("boxes => boxes.flatMap(a => boxes.map(b => camexp.iou(a, b)))", boxes) == pytest.approx(
+        expected
+    )
     logits = [1000.0, 998.5, -1000.0]
     expected = torch.tensor(logits, dtype=torch.float64).softmax(0).tolist()
     assert page.evaluate("logits => Array.from(camexp.softmax(logits))", logits) == pytest.approx(expected)

@@ -16,12 +16,18 @@ from camexp.models import CAMClassifier, Preprocessing, checkpoint_metadata
 from camexp.viewer import ImageReport, item, meta
 from tests.conftest import paint
 
-HOSTILE = ['</script><script>document.title="owned"</script>', 'a"b\'c&amp;<img src=x onerror=alert(1)>', "שלום " + "ל" * 120]
+HOSTILE = [
+    '</script><script>document.title="owned"</script>',
+    "a\"b'c&amp;<img src=x onerror=alert(1)>",
+    "שלום " + "ל" * 120,
+]
 
 
 def save_network(path, classes):
     torch.manual_seed(0)
-    model = CAMClassifier("vgg11_bn", classes, Preprocessing((64, 64)), width=1 / 16, head={"channels": 8, "init_std": 0.3})
+    model = CAMClassifier(
+        "vgg11_bn", classes, Preprocessing((64, 64)), width=1 / 16, head={"channels": 8, "init_std": 0.3}
+    )
     state = {f"classifier.{key}": value for key, value in model.eval().state_dict().items()}
     torch.save({"camexp": checkpoint_metadata(model, {}), "state_dict": state}, path)
     return camexp.load(path, "cpu")
@@ -31,7 +37,12 @@ def save_network(path, classes):
 def predicted(script, tmp_path):
     model = save_network(tmp_path / "a.ckpt", ["cat", "dog", *HOSTILE])
     for number in range(6):
-        paint(tmp_path / "photos" / ("cat" if number % 2 else "dog") / f"{number}.png", (30 * number, 200 - 30 * number, 90), (80 + 20 * number, 60), number)
+        paint(
+            tmp_path / "photos" / ("cat" if number % 2 else "dog") / f"{number}.png",
+            (30 * number, 200 - 30 * number, 90),
+            (80 + 20 * number, 60),
+            number,
+        )
     done = script("predict.py", "ckpt=a.ckpt", "input=photos", "output=out")
     assert done.code == 0, done.err
     assert "report.html" in done.out + done.err
@@ -39,7 +50,9 @@ def predicted(script, tmp_path):
 
 
 def state(page):
-    return page.evaluate("() => ({...camexp.gallery.viewer.state, label: camexp.gallery.viewer.label, hash: location.hash})")
+    return page.evaluate(
+        "() => ({...camexp.gallery.viewer.state, label: camexp.gallery.viewer.label, hash: location.hash})"
+    )
 
 
 def picture(page):
@@ -78,7 +91,9 @@ def test_a_wall_a_click_a_class(predicted, open_page):
 @pytest.mark.slow
 def test_a_link_restores_what_was_seen(predicted, open_page):
     _, out = predicted
-    page = open_page(out / "report.html", "#image=1&class=1&with=0&view=two&threshold=0.4&map=viridis&scale=map&wall.sort=sure")
+    page = open_page(
+        out / "report.html", "#image=1&class=1&with=0&view=two&threshold=0.4&map=viridis&scale=map&wall.sort=sure"
+    )
     page.wait_for_function("() => camexp.gallery.viewer.stages[1].found")
     now = state(page)
     assert (now["label"], now["view"], now["threshold"], now["map"], now["scale"]) == (1, "two", 0.4, "viridis", "map")
@@ -106,7 +121,10 @@ def test_the_box_follows_the_threshold(predicted, open_page):
     assert packed["shape"] == list(expected[0].shape)
     for label in range(len(model.classes)):
         for threshold in (0.1, 0.2, 0.55, 0.9):
-            page.evaluate("([label, t]) => { camexp.gallery.viewer.choose(label); camexp.gallery.viewer.set('threshold', t) }", [label, threshold])
+            page.evaluate(
+                "([label, t]) => { camexp.gallery.viewer.choose(label); camexp.gallery.viewer.set('threshold', t) }",
+                [label, threshold],
+            )
             found = page.evaluate("() => camexp.gallery.viewer.stages[0].found.map(part => part.box)")
             box = box_from_map(upsample(maps[None, label : label + 1], tuple(size))[0, 0].numpy(), threshold)
             assert (tuple(found[0]) if found else None) == box
@@ -124,7 +142,10 @@ def test_names_are_text(script, tmp_path, open_page):
     assert page.title() == "Where the network looked"
     assert page.locator("img, script[src], b:not(.places b)").count() == 0
     assert sorted(page.evaluate("() => camexp.gallery.items.map(item => item.name)")) == sorted(names)
-    assert set(page.locator(".class .name").all_inner_texts()) <= {"cat", *(re.sub(r"\s+", " ", name) for name in HOSTILE)}
+    assert set(page.locator(".class .name").all_inner_texts()) <= {
+        "cat",
+        *(re.sub(r"\s+", " ", name) for name in HOSTILE),
+    }
     assert page.requests == []
 
 
@@ -145,7 +166,17 @@ def test_everybody_can_use_it(predicted, open_page, scheme, width):
 
 def made_up_item(number, size=(30, 40)):
     rng = np.random.default_rng(number)
-    return item(f"{number}.jpg", f"in/{number}.jpg", size, PIXEL, rng.normal(size=3), rng.normal(size=(3, 4, 5)), [0, 1, 2], number % 3, area=0.5)
+    return item(
+        f"{number}.jpg",
+        f"in/{number}.jpg",
+        size,
+        PIXEL,
+        rng.normal(size=3),
+        rng.normal(size=(3, 4, 5)),
+        [0, 1, 2],
+        number % 3,
+        area=0.5,
+    )
 
 
 PIXEL = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"

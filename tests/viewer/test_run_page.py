@@ -81,7 +81,9 @@ def test_maps_at_every_step(run, tmp_path, open_page):
 
     page.locator("h1").click()
     page.keyboard.press("Space")  # plays to the end
-    page.wait_for_function("last => camexp.scrubber.viewer.item.step === last && !camexp.scrubber.player.playing", arg=steps[-1])
+    page.wait_for_function(
+        "last => camexp.scrubber.viewer.item.step === last && !camexp.scrubber.player.playing", arg=steps[-1]
+    )
     page.locator(".tabs button").nth(1).click()
     page.wait_for_function("() => camexp.scrubber.viewer.item.name === '1.png'")
     assert classes[seen(page)["label"]] == "blue"
@@ -111,7 +113,11 @@ def test_what_differs_is_marked_and_the_curves_are_the_tables(run, tmp_path, ope
     with (tmp_path / "run/metrics.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     curves = {(curve["title"], line["name"]): line["points"] for curve in data["curves"] for line in curve["series"]}
-    for key, column in {("Loss", "training batch"): "train/loss", ("Accuracy", "validation"): "val/accuracy", ("Learning rate", "learning rate"): "lr"}.items():
+    for key, column in {
+        ("Loss", "training batch"): "train/loss",
+        ("Accuracy", "validation"): "val/accuracy",
+        ("Learning rate", "learning rate"): "lr",
+    }.items():
         assert curves[key] == [[int(row["step"]), float(row[column])] for row in rows if row[column]]
     facts = dict(map(tuple, data["facts"]))
     summary = json.loads((tmp_path / "run/summary.json").read_text())
@@ -129,7 +135,9 @@ def test_everybody_can_use_it(run, tmp_path, open_page, scheme, width):
 
     assert main([str(tmp_path / "runs")]) == 0
     for name in ("0/report.html", "compare.html"):
-        page = open_page(tmp_path / "runs" / name, color_scheme=scheme, viewport={"width": width, "height": 800}, bypass_csp=True)
+        page = open_page(
+            tmp_path / "runs" / name, color_scheme=scheme, viewport={"width": width, "height": 800}, bypass_csp=True
+        )
         page.wait_for_selector(".frame, .job-tile")
         page.wait_for_timeout(300)
         found = Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21aa"]}).response["violations"]
@@ -145,7 +153,9 @@ def test_a_sweep_side_by_side(run, tmp_path, open_page):
 
     assert main([str(tmp_path / "runs")]) == 0
     page = open_page(tmp_path / "runs/compare.html", "#step=2")
-    page.wait_for_function("() => document.querySelectorAll('.job-tile canvas').length === 3 && camexp.jobMaps.tiles.every(tile => tile.caption.textContent)")
+    page.wait_for_function(
+        "() => document.querySelectorAll('.job-tile canvas').length === 3 && camexp.jobMaps.tiles.every(tile => tile.caption.textContent)"
+    )
     assert page.evaluate("() => camexp.pageData('page').photos.length") == 1  # once, however many jobs
     captions = page.locator(".job-tile figcaption .p").all_inner_texts()
     assert all(text.startswith("step 2, p = ") for text in captions)
