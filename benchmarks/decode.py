@@ -84,22 +84,14 @@ def draft(path: Path, factor: int) -> Pixels:
         return pillow_resize(image.convert("RGB"))
 
 
-def camexp(path: Path) -> Pixels:
-    return np.asarray(PREPROCESSING.resize(read_pixels(path)))
-
-
-def camexp_without_simplejpeg(path: Path) -> Pixels:
-    return np.asarray(PREPROCESSING.resize(read_image(path)))
-
-
 def library_ways(turbojpeg: str | None) -> dict[str, Way]:
     """Those of other libraries; three times the input's size is a quarter of 12 megapixels."""
     ways: dict[str, Way] = {}
     try:
-        from torchvision.io import decode_jpeg, read_file
+        from torchvision.io import ImageReadMode, decode_jpeg, read_file
 
         ways["torchvision.io, torch's resize"] = lambda path: torch_resize(
-            decode_jpeg(read_file(str(path))).permute(1, 2, 0).numpy()
+            decode_jpeg(read_file(str(path)), ImageReadMode.RGB).permute(1, 2, 0).numpy()
         )
     except (ImportError, RuntimeError) as error:
         print(f"torchvision.io is left out: {error}")
@@ -186,7 +178,7 @@ def effects(model: CAMClassifier, paths: Sequence[Path]) -> dict[str, dict[str, 
     logits, maps = explain(model, full)
     predicted, ranges = logits.argmax(1), np.ptp(maps, axis=(2, 3))
     others = {f"draft to at least {factor}×": [draft(path, factor) for path in paths] for factor in FACTORS}
-    others["camexp"] = [camexp(path) for path in paths]
+    others["camexp"] = [np.asarray(PREPROCESSING.resize(read_pixels(path))) for path in paths]
     seen = {name: explain(model, inputs) for name, inputs in others.items()}
     model.optimise_for("cpu", "bf16-mixed")
     seen["full, network in bfloat16"] = explain(model, full)
@@ -238,8 +230,8 @@ def main() -> None:
     drafts: dict[str, Way] = {f"Pillow, draft to {f}×": lambda path, f=f: draft(path, f) for f in FACTORS}
     ways: dict[str, Way] = {
         "Pillow, full": lambda path: pillow_resize(read_image(path)),
-        "camexp": camexp,
-        "camexp without simplejpeg": camexp_without_simplejpeg,
+        "camexp": lambda path: np.asarray(PREPROCESSING.resize(read_pixels(path))),
+        "camexp without simplejpeg": lambda path: np.asarray(PREPROCESSING.resize(read_image(path))),
         **drafts,
         **library_ways(asked.turbojpeg),
     }
