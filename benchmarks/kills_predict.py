@@ -1,6 +1,6 @@
 """Kill a prediction again and again, at random moments, and compare its files with those of one that was left alone.
 
-``python benchmarks/kills_predict.py --kills 20``: SIGKILL at a moment drawn anew each time, then ``resume=auto``; at the
+``python benchmarks/kills_predict.py --kills 20``: SIGKILL at moments drawn anew, then ``resume=auto``; at the
 end every file a user would look at is the same to the byte.
 """
 
