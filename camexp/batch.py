@@ -22,9 +22,9 @@ from camexp.images import UnreadableImage, decode_image, to_rgb
 from camexp.methods import build_method, describe_maps, require_layers
 from camexp.prediction import load_model
 from camexp.prediction.batches import Unreadable, batches
+from camexp.prediction.explaining import explain, read_label
 from camexp.prediction.parquet import import_pyarrow, maps_batch, maps_schema
 from camexp.prediction.results import write_results
-from camexp.prediction.run import explain, read_label
 
 
 class Explainer:

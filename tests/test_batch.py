@@ -49,7 +49,11 @@ def test_it_gives_what_predict_writes(explainer, paths, network, script, tmp_pat
     assert done.code == 0, done.err
     written = pyarrow.parquet.read_table(tmp_path / "out" / "maps-00000.parquet")
     mine = table.filter(pa.compute.is_null(table["error"])).select(written.schema.names)
-    assert mine.cast(written.schema).equals(written)
+    for name in set(written.schema.names) - {"map", "probability"}:
+        assert mine[name].to_pylist() == written[name].to_pylist(), name
+    maps = [np.array([np.frombuffer(one, "<f2") for one in table["map"].to_pylist()]) for table in (mine, written)]
+    np.testing.assert_allclose(*maps, rtol=2e-3, atol=1e-6)  # another number of threads rounds otherwise
+    np.testing.assert_allclose(mine["probability"], written["probability"], rtol=1e-5)
     logits = np.array(table.filter(pa.compute.is_null(table["error"]))["logits"].to_pylist())
     assert logits.shape == (10, 3)
     [broken] = [row for row in table.to_pylist() if row["error"]]

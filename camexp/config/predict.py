@@ -14,6 +14,7 @@ from camexp.config.groups import (
     Compile,
     DatasetOptions,
     Debug,
+    FeatureOptions,
     InferencePrecision,
     InputSize,
     NonEmptyPath,
@@ -111,6 +112,11 @@ class PredictOptions(Options):
     mat: MatOptions = Field(MatOptions(), description="the maps for MATLAB")
     montage: MontageOptions = Field(MontageOptions(), description="photographs with their maps beside them")
 
+    features: FeatureOptions = Field(
+        FeatureOptions(cache="off"),
+        description="of the trunk, stored as train.py stores them: a second prediction of the images computes the head "
+        "alone; rounded to features.dtype",
+    )
     threshold: AnnotationThreshold = Field(AnnotationThreshold(), description="of annotations")
     objects: ObjectOptions = Field(ObjectOptions(), description="what is annotated")
 

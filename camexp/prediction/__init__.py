@@ -2,7 +2,8 @@
 
 from camexp.prediction.gather import gather
 from camexp.prediction.inputs import find_images, find_inputs, image_files
-from camexp.prediction.run import load_model, predict, processes, read_options, report, require_divisible
+from camexp.prediction.run import predict, report
+from camexp.prediction.setup import load_model, processes, read_options, require_divisible
 
 __all__ = [
     "find_images", "find_inputs", "gather", "image_files", "load_model", "predict", "processes", "read_options",

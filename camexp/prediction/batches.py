@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from camexp.data import ImageSet
+from camexp.features import FeatureCache
 from camexp.models.preprocessing import Preprocessing
 from camexp.models.trunks import Trunk
 
@@ -22,13 +23,15 @@ MOST_OVERTAKEN = 8  # batches: results are written in the order of the images, s
 
 @dataclass(frozen=True)
 class DecodedImage:
-    """One decoded input: its index in the list, the network's input, the photograph itself, and the digest of its file
-    where that is asked for."""
+    """One decoded input: its index in the list, the network's input, the photograph itself; where it is asked for the
+    digest of its file, and the features that are stored of it, with the name under which they are to be."""
 
     index: int
     tensor: Tensor
     pixels: NDArray[np.uint8]
     digest: str = ""
+    stored: Tensor | None = None
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -40,8 +43,11 @@ class Unreadable:
 
 
 class _Pictures(Dataset[DecodedImage | Unreadable]):
-    def __init__(self, images: ImageSet, indices: range, preprocessing: Preprocessing, digests: bool):
-        self.images, self.indices, self.preprocessing, self.digests = images, indices, preprocessing, digests
+    def __init__(self, images: ImageSet, indices: range, preprocessing: Preprocessing, digests: bool,
+                 cache: FeatureCache | None):  # fmt: skip
+        self.images, self.indices, self.preprocessing = images, indices, preprocessing
+        self.store = cache.store if cache else None
+        self.digests = digests or cache is not None
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -60,7 +66,8 @@ class _Pictures(Dataset[DecodedImage | Unreadable]):
                 index,
                 f"{width}×{height} pixels, at least {Trunk.min_size} each way are needed (try resize=224)",
             )
-        return DecodedImage(index, tensor, pixels, digest)
+        stored = None if self.store is None else self.store.read(digest)
+        return DecodedImage(index, tensor, pixels, digest, stored, digest)
 
 
 def batches(
@@ -71,6 +78,7 @@ def batches(
     indices: range | None = None,
     block: int | None = None,
     digests: bool = False,
+    cache: FeatureCache | None = None,
 ) -> Iterator[list[DecodedImage] | Unreadable]:
     """Pictures of one input size together, at most ``batch_size``; what cannot be read by itself.
 
@@ -87,10 +95,11 @@ def batches(
         block: no image waits beyond the next multiple of this index, so that batches are the same from there on,
             whether the images before it were asked for or not; ``None``: there are no such limits.
         digests: with the digest of each file's bytes.
+        cache: with the features that are stored in it.
     """
     indices = range(len(images)) if indices is None else indices
     loader = DataLoader(
-        _Pictures(images, indices, preprocessing, digests),
+        _Pictures(images, indices, preprocessing, digests, cache),
         batch_size=None,
         num_workers=num_workers,
         prefetch_factor=4 if num_workers else None,

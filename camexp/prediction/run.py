@@ -5,43 +5,34 @@ from __future__ import annotations
 import csv
 import logging
 import os
-import re
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
-from omegaconf import DictConfig
 
 from camexp.bounded_executor import BoundedExecutor
-from camexp.cam.colour import colour_map
-from camexp.config import EvaluateOptions, PredictOptions
-from camexp.config.validation import validated
+from camexp.config import PredictOptions
 from camexp.data import ImageSet
-from camexp.devices import default_workers, select_device, select_devices
+from camexp.devices import default_workers
 from camexp.errors import Interrupted, UserError
 from camexp.files import display_path, writing_as
-from camexp.labels import labels_as_text, resolve_label
 from camexp.launching.ranks import CHILD
 from camexp.launching.shards import Shard
 from camexp.launching.signals import Interrupts, signal_name
-from camexp.methods import Method, build_method, forward_pass, is_cam, observer, require_layers
-from camexp.models import CAMClassifier, Preprocessing, load
-from camexp.prediction.annotations import find_threshold, require_new
-from camexp.prediction.batches import DecodedImage, Unreadable, batches
+from camexp.methods import build_method, forward_pass, observer, require_layers
+from camexp.models import CAMClassifier
+from camexp.prediction.batches import Unreadable, batches
+from camexp.prediction.explaining import explain, open_features, read_label
 from camexp.prediction.inputs import distinct, file_name, unique_names
 from camexp.prediction.manifest import Manifest
 from camexp.prediction.montages import Montages
 from camexp.prediction.outputs import block_size, build_outputs, images_of_report, require_few_files
-from camexp.prediction.parquet import import_pyarrow
 from camexp.prediction.reports import describe_page
 from camexp.prediction.results import Explanation, write_results
 from camexp.prediction.table import PREDICTIONS, SKIPPED
 from camexp.prediction.writing import State, Writing
 from camexp.reporting.progress import Progress
 from camexp.run_files import REPORT
-from camexp.viewer import all_or_top
 
 log = logging.getLogger(__name__)
 
@@ -57,80 +48,6 @@ class Outcome:
     shard: Shard = field(default_factory=Shard)
     montages: int = 0
     annotated: str = ""  # what came of annotations, in a line
-
-
-def read_options(config: DictConfig) -> PredictOptions:
-    """The composed configuration, validated."""
-    options = validated(config, PredictOptions)
-    colour_map(options.colormap)
-    build_method(options.cam)
-    if options.annotations:
-        find_threshold(options)
-        if options.resume is None and options.shard is None:
-            require_new(options)
-    if options.format == "parquet":
-        import_pyarrow()
-    require_divisible(options)
-    return options
-
-
-def require_divisible(options: PredictOptions | EvaluateOptions) -> None:
-    """Shards must not know of each other.
-
-    Raises:
-        UserError: a method that looks at all images first.
-    """
-    methods = getattr(options, "cams", None) or [options.cam.method]
-    for name in methods:
-        if options.shards > 1 and observer(build_method(options.cam.model_copy(update={"method": name}))):
-            raise UserError(
-                f"cam={name} takes what all images have in common, and shards={options.shards} would give each shard "
-                "its own: leave shards out, or take cam=pc1"
-            )
-
-
-def processes(options: PredictOptions | EvaluateOptions) -> tuple[int, list[int]]:
-    """How many processes share the images, and the GPUs they are spread over: of ``gpus=8`` or ``shards=8``, unless
-    this is one of them.
-
-    Raises:
-        UserError: more GPUs than there are.
-    """
-    if options.shard is not None:
-        return 1, []
-    gpus = options.gpus
-    several = (gpus is not None and not isinstance(gpus, int) and len(gpus) > 1) or (isinstance(gpus, int) and gpus > 1)
-    if not several:
-        return options.shards, []
-    devices = select_devices(gpus, option="gpus")["devices"]
-    listed = list(range(devices)) if isinstance(devices, int) else list(devices)
-    return (options.shards if options.shards > 1 else len(listed)), listed
-
-
-def load_model(options: PredictOptions | EvaluateOptions) -> CAMClassifier:
-    """The network on its device, frozen, its preprocessing set to ``resize``."""
-    device = select_device(options.gpus)
-    model = load(Path(str(options.ckpt)).expanduser(), device, options.precision, options.compile)
-    model.freeze("trunk")  # nothing trains here: gradients need not go further down than the method's layer
-    if options.resize != "trained":
-        old = model.preprocessing
-        model.preprocessing = Preprocessing(options.input_size, old.mean, old.std)
-    return model
-
-
-def read_label(label: Any, classes: Sequence[str]) -> Any:
-    """``label`` as :meth:`CAMClassifier.explain` takes it, unknown classes refused before any work.
-
-    >>> read_label("llama", ["duck", "llama"]), read_label("top5", ["duck", "llama"])
-    ([1], 'top5')
-    """
-    several = isinstance(label, str) and (label in ("predicted", "all") or re.fullmatch("top[1-9][0-9]*", label))
-    if several and label not in classes:
-        return label
-    wanted = labels_as_text(label if isinstance(label, list) else [label])
-    if not wanted:
-        raise UserError("label=[] names no class: give predicted, top5, all, a class or a list of classes")
-    return [resolve_label(one, classes) for one in wanted]
 
 
 def predict(model: CAMClassifier, images: ImageSet, options: PredictOptions) -> Outcome:
@@ -191,6 +108,7 @@ def _explain_all(
     output, block, done = Path(options.output), block_size(options), writing.state.next
     pages = Montages(output, len(paths), options, model.head.pool)
     rows = range(done // block * block, writing.rows.stop)
+    cache = open_features(model, method, options)
     workers = options.num_workers
     workers = min(default_workers() if workers is None else workers, len(rows) // 8)
     arguments = model.preprocessing, options.batch_size, workers
@@ -213,7 +131,7 @@ def _explain_all(
         BoundedExecutor(write, max_waiting=2 * options.batch_size) as write_in_threads,
     ):
         progress.advance(rows.start - writing.rows.start)
-        for batch in batches(images, *arguments, rows, block, digests=options.format == "parquet"):
+        for batch in batches(images, *arguments, rows, block, options.format == "parquet", cache):
             if isinstance(batch, Unreadable):
                 pages.add(batch.index, None)
                 if batch.index >= done:
@@ -221,7 +139,7 @@ def _explain_all(
                     writing.skip(batch.index, paths[batch.index], batch.reason)
                 progress.advance(1)
             else:
-                explained = explain(model, batch, paths, label, method, more=options.report)
+                explained = explain(model, batch, paths, label, method, options.report, cache)
                 for picture, image in zip(batch, explained, strict=True):
                     write_in_threads.submit(picture.index, image)
                 progress.advance(len(batch))
@@ -238,34 +156,6 @@ def _progress(outcome: Outcome) -> str:
         f"{outcome.explained} of {outcome.images} images are done, their rows are in {folder / PREDICTIONS}{skipped}; "
         f"the same command with output={display_path(outcome.folder)} resume=auto goes on from there"
     )
-
-
-def explain(
-    model: CAMClassifier, batch: Sequence[DecodedImage], paths: Sequence[Path], label: Any,
-    method: Method = CAMClassifier.explain, more: bool = False,
-) -> list[Explanation]:  # fmt: skip
-    """Logits and maps of pictures of one size.
-
-    Args:
-        more: with maps of all classes besides (the top five of a network with very many), which CAM has for nothing.
-    """
-    images = torch.stack([picture.tensor for picture in batch])
-    if is_cam(method):
-        activations = model.head_activations(model.trunk_features(images))
-        result = model.explain_activations(activations, label)
-        others = model.explain_activations(activations, all_or_top(model.classes)) if more else None
-    else:
-        result, others = method(model, images, label), None
-    logits, probabilities = result.logits.cpu().numpy(), result.probabilities.cpu().numpy()
-    maps, labels = result.maps.cpu().numpy(), result.labels.cpu().numpy()
-    besides = None if others is None else (others.maps.cpu().numpy(), others.labels.cpu().numpy())
-    return [
-        Explanation(
-            paths[picture.index], picture.pixels, logits[i], probabilities[i], maps[i], labels[i], model.classes,
-            None if besides is None else (besides[0][i], besides[1][i]), model.head.pool, picture.digest,
-        )
-        for i, picture in enumerate(batch)
-    ]  # fmt: skip
 
 
 def report(outcome: Outcome, options: PredictOptions) -> None:

@@ -10,7 +10,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from camexp.files import content_digest, describe_trunk, fingerprint
+from camexp.features.fingerprint import describe_trunk, fingerprint
+from camexp.files import content_digest
 from camexp.models import CAMClassifier, Preprocessing
 from camexp.models.trunks import build_trunk
 from tests.conftest import TINY, paint, run_process

@@ -8,8 +8,8 @@ from camexp.images import read_image
 from camexp.models import CAMClassifier, Preprocessing
 from camexp.prediction import batches as module
 from camexp.prediction.batches import Unreadable, batches
+from camexp.prediction.explaining import explain
 from camexp.prediction.inputs import image_files
-from camexp.prediction.run import explain
 from tests.conftest import paint
 
 SIZES = [(64, 48), (50, 80), (64, 48), (33, 32), (64, 48), (50, 80), (64, 48), (97, 61), (64, 48)]
