@@ -85,7 +85,7 @@ def memory(
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    prediction.predict(model, prediction.image_files(paths), options)
+    prediction.predict(model, prediction.unlabelled(paths), options)
     time.sleep(0.2)
     done.set()
     watcher.join()
@@ -109,7 +109,7 @@ def main() -> None:
             alone.append(forward_alone(model, paths, options.batch_size))
             start = time.perf_counter()
             output = options.model_copy(update={"output": str(place / f"out{turn}")})
-            prediction.predict(model, prediction.image_files(paths), output)
+            prediction.predict(model, prediction.unlabelled(paths), output)
             ends.append(time.perf_counter() - start)
 
         small = CAMClassifier("vgg11", ["a", "b"], Preprocessing((64, 64)), width=1 / 16, head={"channels": 8}).eval()

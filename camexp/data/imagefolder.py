@@ -81,20 +81,31 @@ def collect_images(
     parts: list[PathArray] = []
     left_out = 0
     for folder in folders:
-        found = 0
-        images: list[bytes] = []
-        for current, names in _walk(folder):  # no Path for each of a million: that alone took half a minute
-            below = os.path.join(os.fsencode(current), b"")
-            images += [below + os.fsencode(name) for name in names if is_image(current, name)]
-            found += len(names)
-        parts.append(PathArray.of_bytes(images))
-        left_out += found - len(images)
+        images, others = image_files(folder, is_image)
+        parts.append(images)
+        left_out += others
     paths = PathArray.joining(parts)
     if not paths:
         raise UserError(f"dataset.root={root} holds no image: expected one sub-folder a class with images in it")
     classes = tuple(class_name(folder.name) for folder in folders)
     labels = IntArray(np.repeat(np.arange(len(parts)), [len(part) for part in parts]))
     return ImageSet(root, classes, paths, labels, left_out)
+
+
+def image_files(folder: Path, is_image: Callable[[str, str], bool]) -> tuple[PathArray, int]:
+    """The images below a folder, as :func:`walk` finds them, and how many files are none.
+
+    Args:
+        folder: where.
+        is_image: whether the file of a folder and a name is one, see :func:`has_extension`.
+    """
+    found = 0
+    images: list[bytes] = []
+    for current, names in _walk(folder):  # no Path for each of a million: that alone took half a minute
+        below = os.path.join(os.fsencode(current), b"")
+        images += [below + os.fsencode(name) for name in names if is_image(current, name)]
+        found += len(names)
+    return PathArray.of_bytes(images), found - len(images)
 
 
 def walk(folder: Path) -> Iterator[Path]:

@@ -10,16 +10,19 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from camexp.config import PredictOptions
 from camexp.data import ImageSet, build_images
-from camexp.data.imagefolder import walk
+from camexp.data.arrays import IntArray, PathArray
+from camexp.data.imagefolder import has_extension, image_files
 from camexp.errors import UserError
 from camexp.images import image_extensions
 
 LONGEST_NAME = 120  # bytes; NAME__CLASS.png and the temporary name beside it must stay below 255
 
 
-def find_inputs(given: str | Sequence[str], option: str = "input") -> list[Path]:
+def find_inputs(given: str | Sequence[str], option: str = "input") -> PathArray:
     """The image files that ``input=`` names, each once, in its order; folders and globs sorted.
 
     Args:
@@ -29,31 +32,33 @@ def find_inputs(given: str | Sequence[str], option: str = "input") -> list[Path]
     Raises:
         UserError: something that does not exist, or no image at all.
     """
-    found: list[Path] = []
+    found: list[PathArray] = []
     for one in given if isinstance(given, list) else [given]:
         if one is None or not str(one):
             raise UserError(f"{option}= is empty: give an image, a folder of images, a glob, or a list")
         path = Path(str(one)).expanduser()
         if path.is_dir():
-            inside = [file for file in walk(path) if file.suffix.lower() in image_extensions()]
+            inside, _ = image_files(path, has_extension(image_extensions()))
             if not inside:
                 raise UserError(
                     f"{option}={one} is a folder without images: give an image, a folder of images or a glob"
                 )
-            found += inside
+            found.append(inside)
         elif path.is_file():
-            found.append(path)
+            found.append(PathArray.of([path]))
         elif glob.has_magic(str(one)):
             matches = [Path(match) for match in sorted(glob.glob(str(path), recursive=True))]
             matches = [match for match in matches if match.is_file()]
             if not matches:
                 raise UserError(f"{option}={one} matches no file: is the pattern right, and quoted in the shell?")
-            found += matches
+            found.append(PathArray.of(matches))
         else:
             raise UserError(f"{option}={one} does not exist: give an image, a folder of images, a glob, or a list")
     if not found:
         raise UserError(f"{option}=[] names no image: give an image, a folder of images, a glob, or a list")
-    return list(dict.fromkeys(found))
+    if len(found) == 1:
+        return found[0]
+    return PathArray.of_bytes(dict.fromkeys(PathArray.joining(found).iter_encoded()))
 
 
 def find_images(options: PredictOptions) -> ImageSet:
@@ -75,9 +80,9 @@ def find_images(options: PredictOptions) -> ImageSet:
     return images.take(own)
 
 
-def image_files(paths: Sequence[Path]) -> ImageSet:
+def unlabelled(paths: Sequence[Path]) -> ImageSet:
     """Files of which nobody says what they show."""
-    return ImageSet(Path(), ("",), paths, [0] * len(paths))
+    return ImageSet(Path(), ("",), paths, IntArray(np.zeros(len(paths), np.int64)))
 
 
 def unique_names(paths: Sequence[Path]) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any, TypeVar
 from camexp import __version__
 from camexp.config import EvaluateOptions, PredictOptions
 from camexp.config.options import Options, as_written, flat
+from camexp.data.arrays import PathArray
 from camexp.errors import UserError
 from camexp.files import content_digest, display_path, write_json
 from camexp.launching.shards import Shard
@@ -141,8 +141,8 @@ class Manifest:
 
 def _digest_paths(paths: Sequence[Path]) -> str:
     digest = hashlib.blake2b(digest_size=16)
-    for path in paths:
-        digest.update(os.fsencode(path) + b"\0")
+    for path in PathArray.of(paths).iter_encoded():
+        digest.update(path + b"\0")
     return digest.hexdigest()
 
 

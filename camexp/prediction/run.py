@@ -104,7 +104,9 @@ def _explain_all(
     """Returns how many pages of the montage were written."""
     label, method = read_label(options.label, model.classes), build_method(options.cam)
     paths = images.paths
-    names, class_files = unique_names(paths), distinct([file_name(name) for name in model.classes])
+    files = options.format != "parquet"  # else no image has a name of its own, of which a million would fill memory
+    names = unique_names(paths) if files else []
+    class_files = distinct([file_name(name) for name in model.classes])
     output, block, done = Path(options.output), block_size(options), writing.state.next
     pages = Montages(output, len(paths), options, model.head.pool)
     rows = range(done // block * block, writing.rows.stop)
@@ -116,7 +118,7 @@ def _explain_all(
     def write(index: int, image: Explanation) -> None:
         pages.add(index, image)
         if index >= done:  # what comes before it was written by an earlier process, and is explained for the pages
-            writing.add(index, image, write_results(image, names[index], class_files, output, options))
+            writing.add(index, image, write_results(image, names[index] if files else "", class_files, output, options))
 
     if observe := observer(method):
         with Progress("looking at all images", total=len(paths), unit="images") as looking:

@@ -9,7 +9,7 @@ from camexp.models import CAMClassifier, Preprocessing
 from camexp.prediction import batches as module
 from camexp.prediction.batches import Unreadable, batches
 from camexp.prediction.explaining import explain
-from camexp.prediction.inputs import image_files
+from camexp.prediction.inputs import unlabelled
 from tests.conftest import paint
 
 SIZES = [(64, 48), (50, 80), (64, 48), (33, 32), (64, 48), (50, 80), (64, 48), (97, 61), (64, 48)]
@@ -32,7 +32,7 @@ def test_any_batch_size_gives_the_results_of_one(mixed, size, batch_size, worker
         "vgg11_bn", list("abc"), Preprocessing(size), width=1 / 16, head={"channels": 8, "init_std": 0.1}
     ).eval()
     found = {}
-    for batch in batches(image_files(mixed), model.preprocessing, batch_size, workers):
+    for batch in batches(unlabelled(mixed), model.preprocessing, batch_size, workers):
         assert len({picture.tensor.shape for picture in batch}) == 1
         assert len(batch) <= batch_size
         for picture, image in zip(batch, explain(model, batch, mixed, "all"), strict=True):
@@ -49,14 +49,14 @@ def test_any_batch_size_gives_the_results_of_one(mixed, size, batch_size, worker
 def test_what_waits_is_bounded(mixed, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "MOST_PIXELS", 64 * 48 * 2)
     paths = [paint(tmp_path / f"s{n}.png", (9, 9, 9), (40 + n, 40)) for n in range(30)]
-    sizes = [len(batch) for batch in batches(image_files([*mixed, *paths]), Preprocessing(None), 4, 0)]
+    sizes = [len(batch) for batch in batches(unlabelled([*mixed, *paths]), Preprocessing(None), 4, 0)]
     assert sum(sizes) == len(mixed) + 30
     assert max(sizes) <= 2  # two of 64×48 fill the budget of pixels
 
 
 def test_an_image_of_a_rare_size_is_not_overtaken_without_end(tmp_path):
     paths = [paint(tmp_path / f"{n:02}.png", (9, 9, 9), (40 + 8 * (n == 1), 40)) for n in range(40)]
-    order = [picture.index for batch in batches(image_files(paths), Preprocessing(None), 2, 0) for picture in batch]
+    order = [picture.index for batch in batches(unlabelled(paths), Preprocessing(None), 2, 0) for picture in batch]
     assert sorted(order) == list(range(40))
     assert order.index(1) <= 2 * module.MOST_OVERTAKEN + 2
 
@@ -66,7 +66,7 @@ def test_unreadable_and_tiny_images_come_by_themselves(mixed, tmp_path):
     tiny = paint(tmp_path / "tiny.png", (0, 0, 0), (40, 20))
     told = [
         one
-        for one in batches(image_files([tmp_path / "broken.jpg", tiny, mixed[0]]), Preprocessing(None), 4, 0)
+        for one in batches(unlabelled([tmp_path / "broken.jpg", tiny, mixed[0]]), Preprocessing(None), 4, 0)
         if isinstance(one, Unreadable)
     ]
     assert [one.index for one in told] == [0, 1]
