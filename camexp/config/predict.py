@@ -69,6 +69,11 @@ class ObjectOptions(Options):
     min_probability: Share = Field(0.0, description="less probable classes are not annotated")
 
 
+class PredictFeatureOptions(FeatureOptions):
+    # off: results must not depend on what is stored, which is rounded
+    cache: bool | str | None = Field("off", description="auto: outputs/features; off; or a folder")
+
+
 class PredictOptions(Options):
     ckpt: NonEmptyPath = Field(
         description="a checkpoint from a training run, or a published network: timm/resnet50, torchvision/resnet50"
@@ -112,8 +117,8 @@ class PredictOptions(Options):
     mat: MatOptions = Field(MatOptions(), description="the maps for MATLAB")
     montage: MontageOptions = Field(MontageOptions(), description="photographs with their maps beside them")
 
-    features: FeatureOptions = Field(
-        FeatureOptions(cache="off"),
+    features: PredictFeatureOptions = Field(
+        PredictFeatureOptions(),
         description="of the trunk, stored as train.py stores them: a second prediction of the images computes the head "
         "alone; rounded to features.dtype",
     )

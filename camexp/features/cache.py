@@ -116,6 +116,12 @@ class FeatureCache:
         except OSError as error:
             self._stop(f"{display_path(self.root)} cannot be written to ({error.strerror or error})")
 
+    def close(self) -> None:
+        """Let others remove the store; once or more."""
+        if self._held is not None:
+            self._held.close()
+            self._held = None
+
     def summary(self) -> dict[str, Any]:
         """Where the features are, and how many came from there."""
         return {"store": str(self.store.folder), "read": self.read, "computed": self.computed}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from camexp.errors import UserError
 from camexp.features import FeatureCache, open_cache
 from camexp.features.batches import Batch
 from camexp.labels import labels_as_text, resolve_label
-from camexp.methods import ForwardPass, Method, is_cam, of_pass
+from camexp.methods import ForwardPass, Method, build_method, is_cam, of_pass
 from camexp.models import CAMClassifier
 from camexp.prediction.batches import DecodedImage
 from camexp.prediction.results import Explanation
@@ -46,7 +47,7 @@ def explain(
 
     Args:
         more: with maps of all classes besides (the top five of a network with very many), which CAM has for nothing.
-        cache: of the trunk's features, for methods that need nothing else, see :func:`open_features`.
+        cache: of the trunk's features, for methods that need nothing else, see :func:`require_features`.
     """
     images, one = torch.stack([picture.tensor for picture in batch]), of_pass(method)
     if is_cam(method) or (one is not None and cache is not None):
@@ -70,23 +71,34 @@ def explain(
     ]  # fmt: skip
 
 
-def open_features(model: CAMClassifier, method: Method, options: PredictOptions) -> FeatureCache | None:
-    """The cache of the trunk's features that ``features.cache`` asks for; ``None`` where it is off.
+def require_features(model: CAMClassifier, options: PredictOptions) -> None:
+    """Make sure that the trunk's features are all that is needed, where they are to be stored.
 
     Raises:
-        UserError: images of different sizes, or a method that needs more than the trunk's last features.
+        UserError: images of different sizes, or a method that needs more.
     """
-    if options.features.cache in ("off", False, None):
-        return None
-    one = of_pass(method)
+    cache, one = options.features.cache, of_pass(build_method(options.cam))
+    if cache in ("off", False, None):
+        return
     if one is None or one.layers(model):
         raise UserError(
-            f"features.cache={options.features.cache} is of cam=cam and cam=pc1, without cam.affinity, cam.flip and "
-            "cam.scales: leave it out, or those"
+            f"features.cache={cache} is of cam=cam and cam=pc1, without cam.affinity, cam.flip and cam.scales: "
+            "leave it out, or those"
         )
     if model.preprocessing.size is None:
-        raise UserError(f"features.cache={options.features.cache} with resize=null: give a size, as resize=trained")
-    return open_cache(options.features, model, None, model.device.type)
+        raise UserError(f"features.cache={cache} with resize=null: give a size, as resize=trained")
+
+
+@contextmanager
+def open_features(model: CAMClassifier, options: PredictOptions) -> Iterator[FeatureCache | None]:
+    """The cache of the trunk's features that ``features.cache`` asks for; ``None`` where it is off."""
+    off = options.features.cache in ("off", False, None)
+    cache = None if off else open_cache(options.features, model, None, model.device.type)
+    try:
+        yield cache
+    finally:
+        if cache is not None:
+            cache.close()
 
 
 def _stored_features(

@@ -22,7 +22,7 @@ from camexp.launching.signals import Interrupts, signal_name
 from camexp.methods import build_method, forward_pass, observer, require_layers
 from camexp.models import CAMClassifier
 from camexp.prediction.batches import Unreadable, batches
-from camexp.prediction.explaining import explain, open_features, read_label
+from camexp.prediction.explaining import explain, open_features, read_label, require_features
 from camexp.prediction.inputs import distinct, file_name, unique_names
 from camexp.prediction.manifest import Manifest
 from camexp.prediction.montages import Montages
@@ -61,6 +61,7 @@ def predict(model: CAMClassifier, images: ImageSet, options: PredictOptions) -> 
         UserError: more images than files are written for unasked, or another prediction's results in the folder.
     """
     require_layers(build_method(options.cam), model)
+    require_features(model, options)
     require_few_files(len(images), options)
     paths = images.paths
     output, shard = Path(options.output), Shard(options.shard or 0, options.shards)
@@ -110,7 +111,6 @@ def _explain_all(
     output, block, done = Path(options.output), block_size(options), writing.state.next
     pages = Montages(output, len(paths), options, model.head.pool)
     rows = range(done // block * block, writing.rows.stop)
-    cache = open_features(model, method, options)
     workers = options.num_workers
     workers = min(default_workers() if workers is None else workers, len(rows) // 8)
     arguments = model.preprocessing, options.batch_size, workers
@@ -129,6 +129,7 @@ def _explain_all(
                     observe(model, forward_pass(model, torch.stack([picture.tensor for picture in batch])), label)
                 looking.advance(1 if isinstance(batch, Unreadable) else len(batch))
     with (
+        open_features(model, options) as cache,
         Progress("predicting", total=len(writing.rows), unit="images") as progress,
         BoundedExecutor(write, max_waiting=2 * options.batch_size) as write_in_threads,
     ):

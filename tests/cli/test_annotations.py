@@ -29,6 +29,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
 
 CLASSES = ["cat", "ice cream, (big) = 1", "dog/wolf"]
 SIZES = {"a.jpg": (60, 80), "b=1, ü [x].jpg": (90, 120), "sub/a.jpg": (70, 50), "sub/new folder/c d.jpg": (40, 40)}
+RECORDS = (".annotations.jsonl", ".report.jsonl")  # what a resumed prediction goes on from
 ALL = "annotations=[coco,yolo,voc,masks]"
 
 
@@ -190,7 +191,7 @@ def test_the_threshold_of_an_evaluation(script, predict, tmp_path):
     ],
 )  # fmt: skip
 def test_wrong_options_are_told_before_anything_is_loaded(predict, tmp_path, monkeypatch, arguments, sentence):
-    monkeypatch.setattr(prediction, "load", None)
+    monkeypatch.setattr("camexp.prediction.setup.load", None)
     done = predict(*arguments, "output=out")
     assert done.code == 1 and sentence in done.err, done.err
     assert len(done.err.strip().splitlines()) == 1 and "Traceback" not in done.err
@@ -282,4 +283,4 @@ def test_an_interrupted_run_leaves_valid_annotations_of_what_is_done(predict, tm
     assert {one["image_id"] for one in coco.dataset["annotations"]} == {1, 2}
     assert (root / "yolo" / "train.txt").read_text().splitlines() == [f"./images/{name}" for name in names]
     assert len(list((root / "voc" / "Annotations").rglob("*.xml"))) == 2
-    assert not [path for path in (tmp_path / "out").rglob(".*") if path.name not in (".in_use", ".hydra")]
+    assert not [path for path in (tmp_path / "out").rglob(".*") if path.name not in (".in_use", ".hydra", *RECORDS)]
