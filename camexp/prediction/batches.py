@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,9 +13,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from camexp.data import ImageSet
-from camexp.features import FeatureCache
 from camexp.models.preprocessing import Preprocessing
 from camexp.models.trunks import Trunk
+
+if TYPE_CHECKING:  # a prediction without stored features needs nothing of them
+    from camexp.features import FeatureCache
 
 # A first VGG layer keeps 256 bytes a pixel: two gigabytes at most.
 MOST_PIXELS = 8 * 2**20

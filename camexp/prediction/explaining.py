@@ -6,22 +6,22 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning_fabric.utilities import move_data_to_device
 from torch import Tensor
 
 from camexp.config import PredictOptions
 from camexp.errors import UserError
-from camexp.features import FeatureCache, open_cache
-from camexp.features.batches import Batch
 from camexp.labels import labels_as_text, resolve_label
 from camexp.methods import ForwardPass, Method, build_method, is_cam, of_pass
 from camexp.models import CAMClassifier
 from camexp.prediction.batches import DecodedImage
 from camexp.prediction.results import Explanation
 from camexp.viewer import all_or_top
+
+if TYPE_CHECKING:  # a prediction without stored features needs nothing of them
+    from camexp.features import FeatureCache
 
 
 def read_label(label: Any, classes: Sequence[str]) -> Any:
@@ -92,8 +92,12 @@ def require_features(model: CAMClassifier, options: PredictOptions) -> None:
 @contextmanager
 def open_features(model: CAMClassifier, options: PredictOptions) -> Iterator[FeatureCache | None]:
     """The cache of the trunk's features that ``features.cache`` asks for; ``None`` where it is off."""
-    off = options.features.cache in ("off", False, None)
-    cache = None if off else open_cache(options.features, model, None, model.device.type)
+    if options.features.cache in ("off", False, None):
+        yield None
+        return
+    from camexp.features import open_cache
+
+    cache = open_cache(options.features, model, None, model.device.type)
     try:
         yield cache
     finally:
@@ -104,6 +108,10 @@ def open_features(model: CAMClassifier, options: PredictOptions) -> Iterator[Fea
 def _stored_features(
     model: CAMClassifier, batch: Sequence[DecodedImage], images: Tensor, cache: FeatureCache
 ) -> Tensor:
+    from lightning_fabric.utilities import move_data_to_device
+
+    from camexp.features.batches import Batch
+
     is_stored = torch.tensor([picture.stored is not None for picture in batch])
     stored = [picture.stored for picture in batch if picture.stored is not None]
     nothing = torch.zeros(len(batch), dtype=torch.long)

@@ -86,7 +86,7 @@ PREDICT = [
     ("ckpt={ckpt} input={image} strict=2", "strict=2 is not known"),
     ("ckpt={ckpt} input={image} labels=cat", "labels is not an option: did you mean label"),
     ("ckpt={ckpt} input=", "input= is empty"),
-    ("ckpt={ckpt} input=null", "input= is empty"),
+    ("ckpt={ckpt} input=null", "input is not given: add input=PATH"),
     ("ckpt= input={image}", "ckpt= is empty"),
     ("ckpt={ckpt} input={image} label=null", "label=None is neither"),
     ("ckpt={ckpt} input={image} label=[true]", "label=true is not a class"),

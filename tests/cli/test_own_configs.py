@@ -87,7 +87,7 @@ def test_own_presets_data_sets_and_code_need_no_clone(script, tmp_path, colours,
     assert "configs: own ones in conf come first\n" in done.out and "24 images of 3 classes" in done.out
     assert "configs: own ones in conf come first" in (tmp_path / "run" / "train.log").read_text()
     assert (
-        "dataset: caltech101, caltech256, cub200, flowers, imagefolder, imagenet, shapes, wsol"
+        "dataset: caltech101, caltech256, cub200, flowers, huggingface, imagefolder, imagenet, shapes, torchvision, webdataset, wsol"
         in script("train.py", "--help").out
     )
     done = script("train.py", "dataset=flower", *TINY)
