@@ -51,7 +51,10 @@ def test_help_is_quick_to_read_and_explains(tmp_path):
     done = run_process("train.py", "--help", cwd=tmp_path, fresh=True)
     assert done.code == 0
     assert "The ten options most used" in done.out
-    assert "dataset: caltech101, caltech256, cub200, huggingface, imagefolder, imagenet, shapes, torchvision, webdataset, wsol" in done.out
+    assert (
+        "dataset: caltech101, caltech256, cub200, huggingface, imagefolder, imagenet, shapes, torchvision, webdataset, wsol"
+        in done.out
+    )
     assert "python train.py dataset=caltech256" in done.out
     modules = subprocess.run(
         [sys.executable, "-c", f"import sys; sys.argv = ['train.py', '--help']; import runpy\ntry: runpy.run_path('{ROOT / 'train.py'}', run_name='__main__')\nexcept SystemExit: pass\nprint('torch' in sys.modules)"],
