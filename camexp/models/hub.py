@@ -56,6 +56,9 @@ class _Head(_Strict):
     gem_p: float = Field(3.0, ge=1, le=100)
     attention_channels: int = Field(128, ge=1, le=65536)
     attention_gated: bool = False
+    cells: int = Field(1, ge=1, le=16)
+    power: float = Field(1.0, ge=0.1, le=1)
+    norm: Annotated[float, Field(ge=1e-3, le=1e4)] | None = None
 
 
 class _Architecture(_Strict):
