@@ -10,11 +10,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
-import subprocess
-import sys
-import time
 from pathlib import Path
+
+from runs import call, spread
 
 ACCURATE = ["experiment=accurate"]
 PRESETS = {
@@ -25,15 +23,6 @@ PRESETS = {
     "accurate, no norm": [*ACCURATE, "model.head.norm=null"],
     "accurate, no smoothing": [*ACCURATE, "loss.label_smoothing=0"],
 }
-
-
-def call(command: str, *options: str) -> float:
-    """One of camexp's commands; returns its seconds."""
-    started = time.perf_counter()
-    done = subprocess.run([sys.executable, "-m", "camexp", command, *options], capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(f"camexp {command} {' '.join(options)}\n{done.stdout[-2000:]}{done.stderr[-4000:]}")
-    return time.perf_counter() - started
 
 
 def measured(folder: Path, options: list[str]) -> dict[str, float]:
@@ -53,16 +42,6 @@ def measured(folder: Path, options: list[str]) -> dict[str, float]:
         (figures,) = json.loads((folder / "evaluation/metrics.json").read_text())["methods"].values()
         record.write_text(json.dumps({**figures, "seconds": seconds}))
     return dict(json.loads(record.read_text()))
-
-
-def spread(values: list[float], factor: float = 100, digits: int = 1) -> str:
-    """Mean, and lowest and highest.
-
-    >>> spread([0.9, 0.92, 0.94])
-    '92.0 (90.0–94.0)'
-    """
-    mean, low, high = (f"{factor * value:.{digits}f}" for value in (statistics.mean(values), min(values), max(values)))
-    return f"{mean} ({low}–{high})"
 
 
 def main() -> None:

@@ -10,11 +10,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
-import subprocess
-import sys
-import time
 from pathlib import Path
+
+from runs import call, spread
 
 STORED = {
     "none": ["regularise=none"],
@@ -30,15 +28,6 @@ COLUMNS = {  # of metrics.json; percent
     "MaxBoxAccV2": "MaxBoxAccV2", "MaxBoxAcc": "MaxBoxAcc", "PxAP": "PxAP", "PxIoU": "PxIoU",
     "peak on object": "pointing_game", "accuracy": "top1",
 }  # fmt: skip
-
-
-def call(command: str, *options: str) -> float:
-    """One of camexp's commands; returns its seconds."""
-    started = time.perf_counter()
-    done = subprocess.run([sys.executable, "-m", "camexp", command, *options], capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(f"camexp {command} {' '.join(options)}\n{done.stdout[-2000:]}{done.stderr[-4000:]}")
-    return time.perf_counter() - started
 
 
 def trained(folder: Path, options: list[str]) -> float:
@@ -60,16 +49,6 @@ def measured(folder: Path, cam: str, options: list[str]) -> dict[str, float]:
         )
     (figures,) = json.loads((output / "metrics.json").read_text())["methods"].values()
     return figures
-
-
-def spread(values: list[float], factor: float = 100, digits: int = 1) -> str:
-    """Mean, and lowest and highest.
-
-    >>> spread([0.9, 0.92, 0.94])
-    '92.0 (90.0–94.0)'
-    """
-    mean, low, high = (f"{factor * value:.{digits}f}" for value in (statistics.mean(values), min(values), max(values)))
-    return f"{mean} ({low}–{high})"
 
 
 def main() -> None:

@@ -7,13 +7,15 @@ import hashlib
 import json
 import os
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
+
+T = TypeVar("T")
 
 
 @contextmanager
@@ -83,6 +85,14 @@ def write_json(path: str | os.PathLike[str], content: Any) -> None:
     """Indented JSON, UTF-8."""
     with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_json(path: str | os.PathLike[str], kind: Callable[..., T]) -> T | None:
+    """What :func:`write_json` wrote of a dataclass; ``None`` where there is no such file, or it holds anything else."""
+    try:
+        return kind(**json.loads(Path(path).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
 
 
 def write_csv(path: str | os.PathLike[str], header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

@@ -177,6 +177,18 @@ def running(name: str, *arguments: str, cwd: Path, fresh: bool = False) -> Itera
 
 
 @pytest.fixture
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """As each of two shards has on two cores: how many threads share a sum decides its last digits."""
+    import torch
+
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
 def photographs() -> Path:
     """Real photographs, one folder a class."""
     if not PHOTOGRAPHS.is_dir():

@@ -165,21 +165,7 @@ def test_what_is_composed_is_what_the_options_hold():
     assert options.trainer.extra == {"profiler": "simple"} and options.extra["note"] == "hello"
 
 
-@pytest.mark.parametrize(
-    "dataset",
-    [
-        "shapes",
-        "imagefolder",
-        "caltech101",
-        "caltech256",
-        "cub200",
-        "imagenet",
-        "wsol",
-        "torchvision",
-        "huggingface",
-        "webdataset",
-    ],
-)
+@pytest.mark.parametrize("dataset", sorted(path.stem for path in (CONF / "dataset").glob("*.yaml")))
 def test_evaluate_takes_every_data_set(dataset):
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose("evaluate", ["ckpt=a", "output=c", f"dataset={dataset}", "cam=layercam"])

@@ -137,6 +137,8 @@ class PredictOptions(Options):
     def _has_images(self) -> Self:
         if self.input is None and self.dataset is None:
             raise UserError("input is not given: add input=PATH, an image, a folder or a glob, or dataset=…")
+        if self.part != "all" and self.dataset is None:
+            raise UserError(f"part={self.part} is of a data set, not of input={self.input}: leave it out")
         if self.input is not None and self.dataset is not None:
             raise UserError(f"input={self.input} and dataset=… are two sources of images: give one of them")
         return self

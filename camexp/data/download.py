@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from camexp.data.fetch import save_url
 from camexp.errors import UserError
 from camexp.locks import exclusive, lock_file
 
@@ -88,16 +89,7 @@ def _remove_abandoned(root: Path) -> None:
 
 
 def _fetch(url: str, path: Path, md5: str) -> Path:
-    import urllib.request
-
-    from camexp.reporting.progress import Progress
-
-    with urllib.request.urlopen(url, timeout=60) as response, path.open("wb") as file:
-        size = int(response.headers.get("Content-Length") or 0)
-        with Progress("downloading", total=max(size >> 20, 1), unit="MiB") as progress:
-            while chunk := response.read(1 << 20):
-                file.write(chunk)
-                progress.advance(1)
+    save_url(url, path, "downloading")
     found = _md5(path)
     if found != md5:
         raise UserError(f"dataset.download: {url} came with MD5 {found}, expected {md5}: try again")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import urllib.request
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -49,17 +48,39 @@ def fetch_file(url: str, root: Path, option: str, download: bool, max_gb: float)
 def _fetch(url: str, target: Path, root: Path, max_gb: float) -> None:
     room = max_gb * 1e9 - sum(file.stat().st_size for file in root.rglob("*") if file.is_file())
     full = UserError(f"dataset.max_gb={max_gb:g} is too little for {url} and what is in dataset.root={root}: raise it")
-    with urllib.request.urlopen(url, timeout=60) as response, atomic_write(target) as temporary:
-        size = int(response.headers.get("Content-Length") or 0)
-        if size > room:
+    with atomic_write(target) as temporary:
+        if not save_url(url, temporary, f"fetching {target.name}", room):
             raise full
-        fetched = 0
-        with temporary.open("wb") as file, Progress(f"fetching {target.name}", max(size >> 20, 1), "MiB") as progress:
+
+
+def save_url(url: str, path: Path, title: str, room: float = float("inf")) -> bool:
+    """What an address gives, as a file.
+
+    Args:
+        url: the address.
+        path: the file; nothing is left half-written if the caller gives a temporary one.
+        title: of the progress that is shown.
+        room: bytes, at most.
+
+    Returns:
+        Whether there was room for it.
+
+    Raises:
+        OSError: no network, or less came than was announced.
+    """
+    import urllib.request  # only who downloads waits for it
+
+    with urllib.request.urlopen(url, timeout=60) as response, path.open("wb") as file:
+        size, fetched = int(response.headers.get("Content-Length") or 0), 0
+        if size > room:
+            return False
+        with Progress(title, total=max(size >> 20, 1), unit="MiB") as progress:
             while chunk := response.read(1 << 20):
                 fetched += len(chunk)
                 if fetched > room:
-                    raise full
+                    return False
                 file.write(chunk)
                 progress.advance(1)
-        if size and fetched != size:
-            raise OSError(f"{fetched} of {size} bytes came")
+    if size and fetched != size:
+        raise OSError(f"{fetched} of {size} bytes came")
+    return True

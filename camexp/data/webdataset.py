@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -54,7 +55,7 @@ def find_webdataset(
     if not shards["train"]:
         raise UserError('dataset.urls is not given: add "dataset.urls=shards/train-{000..127}.tar"')
     files = list(chain.from_iterable(shards.values()))
-    if double := next((file for file in files if files.count(file) > 1), None):
+    if double := next((file for file, count in Counter(files).items() if count > 1), None):
         raise UserError(f"dataset.urls names {double} twice: expected parts without a common image")
     with Progress("indexing shards", total=len(files), unit="shards") as progress:
         indices = []

@@ -10,20 +10,8 @@ from camexp.config import DatasetOptions
 from camexp.data.shapes import shapes_folder
 from camexp.errors import UserError
 
-DATASETS = frozenset(
-    f"camexp.data.find_{name}"
-    for name in (
-        "shapes",
-        "imagefolder",
-        "caltech101",
-        "caltech256",
-        "cub200",
-        "imagenet",
-        "wsol",
-        "torchvision",
-        "webdataset",
-    )
-)
+NAMES = "caltech101 caltech256 cub200 imagefolder imagenet shapes torchvision webdataset wsol"
+DATASETS = frozenset(f"camexp.data.find_{name}" for name in NAMES.split())
 FETCHES = ("download", "url", "md5")
 COMMON = frozenset(DatasetOptions.model_fields)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from camexp.config import EvaluateOptions
 from camexp.errors import UserError
 from camexp.evaluation.inputs import find_images, load_model
-from camexp.evaluation.ledger import Progress, restore
+from camexp.evaluation.ledger import State, restore
 from camexp.evaluation.report import report
 from camexp.evaluation.run import maps_again, new_outcome, write_page
 from camexp.launching.shards import Shard
@@ -30,7 +30,7 @@ def gather(folder: Path) -> None:
     options = manifest.read_options(folder, EvaluateOptions)
     shards = Shard(0, manifest.shards).all()
     folders = [shard.folder(folder) for shard in shards]
-    found = [Progress.read(one) for one in folders]
+    found = [State.read(one) for one in folders]
     if missing := [shard for shard, one in zip(shards, found, strict=True) if one is None or not one.finished]:
         rows = [shard.rows(manifest.images, options.batch_size) for shard in shards]
         done = sum(one.next - some.start for one, some in zip(found, rows, strict=True) if one)

@@ -32,7 +32,7 @@ SECONDS = 5.0  # between two times that sums are written: so much work a killed 
 
 
 @dataclass
-class Progress:
+class State:
     """How far an evaluation, or one shard of it, is.
 
     Attributes:
@@ -48,11 +48,11 @@ class Progress:
     finished: bool = False
 
     @classmethod
-    def read(cls, folder: Path) -> Progress | None:
+    def read(cls, folder: Path) -> State | None:
         """What a process before left; ``None`` where there is nothing, or nothing sound."""
         try:
             with safe_open(folder / SUMS, "pt") as file:
-                return cls(**json.loads(file.metadata()["progress"]))
+                return cls(**json.loads(file.metadata()["state"]))
         except (OSError, SafetensorError, ValueError, TypeError, KeyError):
             return None
 
@@ -64,28 +64,28 @@ class Ledger:
         folder: of this shard.
         scores: of each method, as they grow.
         rows: the images of this shard.
-        progress: what a process before left in ``folder``; ``None``: begin anew.
+        state: what a process before left in ``folder``; ``None``: begin anew.
         maps_of: gives the maps of an image again where they are not kept; ``None``: they are.
 
     Attributes:
-        progress: how far it is.
+        state: how far it is.
 
     Raises:
         OSError: what is there is less than it was.
     """
 
     def __init__(
-        self, folder: Path, scores: Mapping[str, Scores], rows: range, progress: Progress | None = None,
+        self, folder: Path, scores: Mapping[str, Scores], rows: range, state: State | None = None,
         maps_of: Callable[[int], Maps] | None = None,
     ):  # fmt: skip
         self.folder, self.scores, self.rows, self.maps_of = folder, scores, rows, maps_of
-        self.progress = progress or Progress(rows.start)
-        if progress is None:
+        self.state = state or State(rows.start)
+        if state is None:
             (folder / SUMS).unlink(missing_ok=True)
         else:
             restore(folder, scores, maps_of)
         self._scored, self._items = (
-            AppendFile(folder / name, length=self.progress.lengths.get(name)) for name in (SCORED, ITEMS)
+            AppendFile(folder / name, length=self.state.lengths.get(name)) for name in (SCORED, ITEMS)
         )
         self._written = {name: len(one.items) for name, one in scores.items()}
         self._saved = time.monotonic()
@@ -101,11 +101,11 @@ class Ledger:
             lines += [_line(name, item, self.maps_of is None) for item in scores.items[self._written[name] :]]
             self._written[name] = len(scores.items)
         self._scored.append(b"".join(lines))
-        self.progress = Progress(
+        self.state = State(
             following, {SCORED: self._scored.length, ITEMS: self._items.length},
             {name: scores.seconds for name, scores in self.scores.items()}, following == self.rows.stop,
         )  # fmt: skip
-        if self.progress.finished or time.monotonic() - self._saved > SECONDS:
+        if self.state.finished or time.monotonic() - self._saved > SECONDS:
             self.save()
 
     def save(self) -> None:
@@ -113,7 +113,7 @@ class Ledger:
         tensors = {f"{name}/{key}": value.cpu().contiguous() for name, scores in self.scores.items()
                    for key, value in scores.sums().items()}  # fmt: skip
         with atomic_write(self.folder / SUMS) as temporary:
-            save_file(tensors, temporary, {"progress": json.dumps(asdict(self.progress))})
+            save_file(tensors, temporary, {"state": json.dumps(asdict(self.state))})
         self._saved = time.monotonic()
 
     def close(self) -> None:
@@ -130,23 +130,23 @@ def restore(folder: Path, scores: Mapping[str, Scores], maps_of: Callable[[int],
         scores: of each method.
         maps_of: see :class:`Ledger`.
     """
-    progress = Progress.read(folder)
-    if progress is None:
+    state = State.read(folder)
+    if state is None:
         return
     with safe_open(folder / SUMS, "pt") as file:
         for name, one in scores.items():
             prefix = f"{name}/"
             one.add_sums({key[len(prefix) :]: file.get_tensor(key) for key in file.keys() if key.startswith(prefix)})  # noqa: SIM118
-            one.seconds += progress.seconds.get(name, 0.0)
-    for line in _lines(folder / SCORED, progress.lengths.get(SCORED, 0)):
+            one.seconds += state.seconds.get(name, 0.0)
+    for line in _lines(folder / SCORED, state.lengths.get(SCORED, 0)):
         name, item = _item(line, scores, maps_of)
         scores[name].items.append(item)
 
 
 def report_items(folder: Path) -> Iterator[dict[str, Any]]:
     """The report's items of a shard, in the order of the images."""
-    progress = Progress.read(folder)
-    for line in _lines(folder / ITEMS, progress.lengths.get(ITEMS, 0) if progress else 0):
+    state = State.read(folder)
+    for line in _lines(folder / ITEMS, state.lengths.get(ITEMS, 0) if state else 0):
         yield json.loads(line)
 
 

@@ -24,12 +24,13 @@ from camexp.evaluation.faithfulness import confidence_change, insertion_deletion
 from camexp.evaluation.ground_truth import GroundTruth
 from camexp.evaluation.heatmaps import read_heatmap
 from camexp.evaluation.inputs import build_methods, method_names, trained_on
-from camexp.evaluation.ledger import Ledger, Progress, report_items
+from camexp.evaluation.ledger import Ledger, State, report_items
 from camexp.evaluation.pages import EvaluationReport, figures_page, page_curves, write_report
 from camexp.evaluation.scores import ScoredImage, Scores, paper_iou, upsample_and_normalise
 from camexp.evaluation.spooled_maps import Maps
 from camexp.features import FeatureCache, open_cache
 from camexp.features.batches import Batch, LabelledImages, collate
+from camexp.files import display_path
 from camexp.launching.shards import Shard
 from camexp.methods import (
     ForwardPass,
@@ -44,7 +45,7 @@ from camexp.methods import (
 from camexp.models import CAMClassifier, CAMResult
 from camexp.prediction.manifest import Manifest
 from camexp.prediction.thresholds import read_thresholds
-from camexp.reporting.progress import Progress as ProgressBar
+from camexp.reporting.progress import Progress
 from camexp.run_files import REPORT
 
 log = logging.getLogger(__name__)
@@ -92,19 +93,19 @@ def evaluate(model: CAMClassifier | None, images: ImageSet, truth: GroundTruth, 
     rows, folder = shard.rows(len(images), options.batch_size), shard.folder(outcome.folder)
     joins = options.resume is not None or shard.count > 1
     Manifest.of(images.paths, model, options).settle(outcome.folder, joins)
-    progress = Progress.read(folder) if options.resume else None
-    if progress is not None:
-        log.info(f"the {len(rows)} images are done already" if progress.finished else
-                 f"resuming: {progress.next - rows.start} of {len(rows)} images are done")  # fmt: skip
+    state = State.read(folder) if options.resume else None
+    if state is not None:
+        log.info(f"the {len(rows)} images are done already" if state.finished else
+                 f"resuming: {state.next - rows.start} of {len(rows)} images are done")  # fmt: skip
     chosen = np.random.default_rng(0).permutation(len(images))[: options.faithfulness.images]
     faithful = set(chosen.tolist()) if model is not None else set()
     try:
-        ledger = Ledger(folder, outcome.scores, rows, progress, maps_again(options, images))
+        ledger = Ledger(folder, outcome.scores, rows, state, maps_again(options, images))
     except OSError as error:
         raise UserError(f"output={folder} cannot be gone on with ({error}): give another folder") from error
-    rest = range(ledger.progress.next, rows.stop)
+    rest = range(ledger.state.next, rows.stop)
     try:
-        with ProgressBar("evaluating", total=len(rows), unit="images") as bar:
+        with Progress("evaluating", total=len(rows), unit="images") as bar:
             bar.advance(rest.start - rows.start)
             normalisation = build_normalisation(options.cam)
             page = EvaluationReport(ledger.add_item, images, truth, methods, normalisation) if model else None
@@ -121,6 +122,12 @@ def evaluate(model: CAMClassifier | None, images: ImageSet, truth: GroundTruth, 
                 scoring.finish()
         if not rows:
             ledger.commit(rows.stop)
+    except BaseException:
+        log.warning(
+            f"{ledger.state.next - rows.start} of {len(rows)} images are done; the same command with "
+            f"output={display_path(outcome.folder)} resume=auto goes on after what is written down of them"
+        )
+        raise
     finally:
         ledger.close()
     if shard.count == 1 and options.report and model is not None:
@@ -158,7 +165,7 @@ def _call(function: Callable[..., None], *arguments: Any) -> None:
 def _run(
     model: CAMClassifier, methods: Mapping[str, Method], outcome: Outcome, options: EvaluateOptions, truth: GroundTruth,
     faithful: set[int], rows: range, page: EvaluationReport | None, ledger: Ledger, scoring: BoundedExecutor,
-    progress: ProgressBar,
+    progress: Progress,
 ) -> None:  # fmt: skip
     images = outcome.images
     score = partial(scoring.submit, partial(_score, outcome, truth, options, page))
@@ -177,7 +184,7 @@ def _run(
         )
 
     if observers := [observe for method in methods.values() if (observe := observer(method))]:
-        with ProgressBar("looking at all images", total=len(images), unit="images") as looking:
+        with Progress("looking at all images", total=len(images), unit="images") as looking:
             for batch in batches(range(len(images))):
                 seen = _pass(model, batch, cache, ())
                 for observe in observers:
@@ -240,9 +247,8 @@ def _spread(some: CAMResult, sub: list[int], whole: CAMResult) -> CAMResult:
     """The maps of a part of a batch at their indices; the logits are the network's own."""
     maps = torch.zeros(len(whole.logits), *some.maps.shape[1:], device=some.maps.device)
     labels = torch.zeros(len(whole.logits), some.labels.shape[1], dtype=some.labels.dtype, device=some.labels.device)
-    logits = whole.logits.clone()
-    maps[sub], labels[sub], logits[sub] = some.maps, some.labels, some.logits
-    return CAMResult(logits, maps, labels)
+    maps[sub], labels[sub] = some.maps, some.labels
+    return CAMResult(whole.logits, maps, labels)
 
 
 def _heatmap(options: EvaluateOptions, images: ImageSet, index: int) -> np.ndarray:

@@ -63,7 +63,7 @@ class Shard:
 
 
 def launch_shards(output: str, count: int, gpus: Sequence[int]) -> None:
-    """Work on all shards at once, in a process each, on this machine; what an interruption left goes on.
+    """Work on all shards at once, in a process each, on this machine.
 
     Args:
         output: the folder of all shards.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from camexp.config import EvaluateOptions, PredictOptions
 from camexp.config.options import Options, as_written, flat
 from camexp.data.arrays import PathArray
 from camexp.errors import UserError
-from camexp.files import content_digest, display_path, write_json
+from camexp.files import content_digest, display_path, read_json, write_json
 from camexp.launching.shards import Shard
 from camexp.models import CAMClassifier
 
@@ -75,10 +74,7 @@ class Manifest:
     @classmethod
     def read(cls, folder: Path) -> Manifest | None:
         """That in a folder; ``None`` where there is none, or one of another version's making."""
-        try:
-            return cls(**json.loads((folder / MANIFEST).read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
-            return None
+        return read_json(folder / MANIFEST, cls)
 
     @classmethod
     def of_shards(cls, folder: Path) -> Manifest:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -12,7 +11,7 @@ from types import TracebackType
 from typing import NamedTuple
 
 from camexp.append_file import AppendFile
-from camexp.files import write_json
+from camexp.files import read_json, write_json
 from camexp.in_order import InOrder
 from camexp.prediction.results import Explanation
 from camexp.prediction.writer import Rows, Writer
@@ -41,10 +40,7 @@ class State:
     @classmethod
     def read(cls, folder: Path) -> State | None:
         """What a process before left; ``None`` where there is nothing, or nothing sound."""
-        try:
-            return cls(**json.loads((folder / STATE).read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
-            return None
+        return read_json(folder / STATE, cls)
 
 
 class _Prepared(NamedTuple):

@@ -148,11 +148,12 @@ class CAMModule(pl.LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         head, labels = self.classifier.head, batch.labels
         features = self.trunk_features(batch)
-        logits = head.from_features(features).float()
+        activations = None if self.val_pointing is None else head.activations(features)
+        logits = (head.from_features(features) if activations is None else head(activations)).float()
         self.val_accuracy.update(logits, labels)
         self.val_loss.update(F.cross_entropy(logits, labels, reduction="none"))
-        if self.val_pointing is not None:
-            maps = class_activation_maps(head.activations(features), head.linear.weight, labels[:, None])
+        if self.val_pointing is not None and activations is not None:
+            maps = class_activation_maps(activations, head.linear.weight, labels[:, None])
             self._point(self.val_pointing, maps.cpu(), batch.indices.tolist())
 
     def _point(self, metric: Metric, maps: Tensor, indices: Sequence[int]) -> None:

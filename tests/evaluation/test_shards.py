@@ -15,15 +15,7 @@ from camexp.models import CAMClassifier, Preprocessing, checkpoint_metadata
 from tests.conftest import COLOURS, run_process
 from tests.prediction.conftest import results
 
-
-@pytest.fixture(autouse=True)
-def _one_thread(monkeypatch):
-    """As each of two shards has on two cores: how many threads share a sum decides its last digits."""
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture

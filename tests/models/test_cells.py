@@ -12,6 +12,7 @@ from camexp.config import CAMOptions, ModelOptions
 from camexp.methods import build_method
 from camexp.models import CAMClassifier, Preprocessing, pooling
 from camexp.models.head import build_head
+from tests.models.heads import require_gradients_and_shared_batches
 
 CLASSES = ["duck", "llama", "ibis", "ketch"]
 OPTIONS = [{"cells": 3}, {"power": 0.5}, {"norm": 10.0}, {"cells": 2, "power": 0.4, "norm": 3.0}]
@@ -107,19 +108,7 @@ def test_half_precision_pools_in_float32(kind, dtype):
 
 @pytest.mark.parametrize("kind", ["cam", "gap"])
 def test_every_weight_has_a_gradient_and_an_image_does_not_depend_on_its_batch(kind):
-    head = network(kind, dropout=0.5, **OPTIONS[-1]).train().head
-    features = torch.rand(4, 32, 5, 5)
-    torch.manual_seed(1)
-    whole = head(head.activations(features))
-    whole.square().sum().backward()
-    for name, parameter in head.named_parameters():
-        assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
-    parts = []
-    for rows in ([0, 2], [1, 3]):  # as two processes share a batch
-        torch.manual_seed(1)
-        head.rows = 4, torch.tensor(rows)
-        parts.append(head(head.activations(features[rows])))
-    assert torch.allclose(torch.stack(parts, 1).flatten(0, 1), whole, atol=1e-5)
+    require_gradients_and_shared_batches(network(kind, dropout=0.5, **OPTIONS[-1]).train().head)
 
 
 @pytest.mark.parametrize(

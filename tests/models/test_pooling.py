@@ -12,6 +12,7 @@ from camexp.config import CAMOptions, HeadOptions, ModelOptions
 from camexp.methods import build_method
 from camexp.models import CAMClassifier, Preprocessing, pooling
 from camexp.models.head import POOLS, build_head
+from tests.models.heads import require_gradients_and_shared_batches
 
 CLASSES = ["duck", "llama", "ibis", "ketch"]
 HEADS = [(kind, pool) for kind in ("cam", "gap") for pool in POOLS]
@@ -140,20 +141,7 @@ def test_global_average_pooling_is_what_it_was():
 
 @pytest.mark.parametrize(("kind", "pool"), HEADS)
 def test_every_weight_has_a_gradient_and_dropout_is_drawn_for_the_whole_batch(kind, pool):
-    model = network(pool, kind, dropout=0.5, attention_gated=True).train()
-    features = torch.rand(4, 32, 5, 5)
-    head = model.head
-    torch.manual_seed(1)
-    whole = head(head.activations(features))
-    whole.square().sum().backward()
-    for name, parameter in head.named_parameters():
-        assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
-    parts = []
-    for rows in ([0, 2], [1, 3]):  # as two processes share a batch
-        torch.manual_seed(1)
-        head.rows = 4, torch.tensor(rows)
-        parts.append(head(head.activations(features[rows])))
-    assert torch.allclose(torch.stack([parts[0], parts[1]], 1).flatten(0, 1), whole, atol=1e-5)
+    require_gradients_and_shared_batches(network(pool, kind, dropout=0.5, attention_gated=True).train().head)
 
 
 @pytest.mark.parametrize("pool", POOLS)

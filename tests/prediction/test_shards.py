@@ -8,13 +8,14 @@ import signal
 from pathlib import Path
 
 import pytest
-import torch
 
 from camexp.errors import UserError
 from camexp.launching.shards import Shard, shard_arguments
 from camexp.prediction import gather
 from tests.conftest import run_process, running
 from tests.prediction.conftest import results
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.mark.parametrize("images", [0, 1, 7, 31, 32, 33, 1000])
@@ -31,16 +32,6 @@ def test_arguments_of_a_multirun():
     assert shard_arguments(["-m", "shards=2", "shard=1"]) == ["-m", "shards=2", "shard=1"]
     assert shard_arguments(["shards=2", "output=a"]) == ["shards=2", "output=a"]
     assert "shard=range(16)" in shard_arguments(["--multirun", "shards=16", "launch=slurm"])
-
-
-@pytest.fixture(autouse=True)
-def _one_thread(monkeypatch):
-    """As each of two shards has on two cores: how many threads share a sum decides its last digits."""
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture
