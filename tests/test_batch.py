@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
@@ -84,9 +86,19 @@ def test_what_is_no_image_is_told(explainer):
         Explainer("a.ckpt", batch_size=0)
 
 
-@pytest.mark.slow
-def test_ray_data_keeps_it_in_an_actor(paths, network, explainer):
+@pytest.fixture
+def ray():
+    """A cluster of this machine alone. Ray leaves its handler of SIGTERM behind, by which later tests would end."""
     ray = pytest.importorskip("ray", reason="pip install 'camexp[ray]'")
+    before = signal.getsignal(signal.SIGTERM)
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    yield ray
+    ray.shutdown()
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.slow
+def test_ray_data_keeps_it_in_an_actor(ray, paths, network, explainer):
 
     class Counting(Explainer):
         def __init__(self, *arguments, **options):
@@ -107,13 +119,9 @@ def test_ray_data_keeps_it_in_an_actor(paths, network, explainer):
                 .append_column("memory", pa.array([memory] * count))
             )
 
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
-    try:
-        data = ray.data.from_arrow(pa.table({key: values * 10 for key, values in encoded(paths).items()}))
-        options = {"ckpt": str(network), "label": "top2", "gpus": 0, "precision": "32-true", "batch_size": 3}
-        found = data.map_batches(Counting, fn_constructor_kwargs=options, concurrency=1, batch_size=6).to_pandas()
-    finally:
-        ray.shutdown()
+    data = ray.data.from_arrow(pa.table({key: values * 10 for key, values in encoded(paths).items()}))
+    options = {"ckpt": str(network), "label": "top2", "gpus": 0, "precision": "32-true", "batch_size": 3}
+    found = data.map_batches(Counting, fn_constructor_kwargs=options, concurrency=1, batch_size=6).to_pandas()
     assert found["process"].nunique() == 1 and found["call"].max() == 10  # one network for all batches
     memory = found.groupby("call")["memory"].first()
     assert memory.iloc[-1] - memory.iloc[4] < 50e6
