@@ -104,10 +104,10 @@ class PredictOptions(Options):
     annotations: Annotated[list[AnnotationFormat], BeforeValidator(_require_formats)] = Field(
         [], description="weak labels, annotations/FORMAT: coco, yolo, voc, masks, or a list of these"
     )
-    format: Literal["files", "parquet"] | None = Field(
+    format: Literal["files", "parquet", "safetensors"] | None = Field(
         None,
-        description="files: overlays and maps, a file each; parquet: maps and boxes in a few large ones; null: files, "
-        "of up to 20000 images",
+        description="files: overlays and maps, a file each; parquet, safetensors: maps in a few large ones; null: "
+        "files, of up to 20000 images",
     )
     resume: ResumeOutput = None
     shards: Shards = 1
@@ -132,6 +132,11 @@ class PredictOptions(Options):
     def input_size(self) -> tuple[int, int] | None:
         """``(H, W)`` that images are resized to; ``None``: not at all, or as the network was trained."""
         return None if self.resize is None or isinstance(self.resize, str) else height_and_width(self.resize)
+
+    @property
+    def in_few_files(self) -> bool:
+        """Whether maps of many images share a file."""
+        return self.format in ("parquet", "safetensors")
 
     @model_validator(mode="after")
     def _has_images(self) -> Self:

@@ -16,6 +16,7 @@ from camexp.prediction.manifest import Manifest
 from camexp.prediction.parquet import ParquetMaps
 from camexp.prediction.reports import Report
 from camexp.prediction.table import Predictions, Skipped
+from camexp.prediction.tensors import TensorMaps
 from camexp.prediction.writer import Writer
 from camexp.viewer.report import MOST_IN_ONE_FILE
 
@@ -52,15 +53,16 @@ def build_outputs(
     if manifest.page is not None:
         writers.append(Report(folder, images_of_report(manifest.images, options), manifest.page,
                               build_normalisation(options.cam)))  # fmt: skip
-    if options.format == "parquet":
-        writers.append(ParquetMaps(folder, shard, options, manifest.pool))
+    if options.in_few_files:
+        kind = ParquetMaps if options.format == "parquet" else TensorMaps
+        writers.append(kind(folder, shard, options, manifest.pool))
     annotations = Annotations(folder, manifest.classes, options, manifest.pool, paths) if options.annotations else None
     return Outputs([*writers, *([annotations] if annotations else [])], annotations)
 
 
 def images_of_report(images: int, options: PredictOptions) -> int:
-    """How many images the report holds: with maps in Parquet files, which are for many, those of one file."""
-    return min(images, MOST_IN_ONE_FILE) if options.format == "parquet" else images
+    """How many images the report holds: with maps in few files, which are for many, those of one page."""
+    return min(images, MOST_IN_ONE_FILE) if options.in_few_files else images
 
 
 def block_size(options: PredictOptions) -> int:
@@ -84,6 +86,6 @@ def require_few_files(images: int, options: PredictOptions) -> None:
     if images > MOST_IMAGES and options.format is None and (files or options.report):
         raise UserError(
             f"input={options.input} names {images:,} images, and their overlays, maps and pages would be "
-            f"{images * files:,} files or more: format=parquet keeps maps and boxes in a few files, format=files "
-            "writes all of them"
+            f"{images * files:,} files or more: format=parquet (or safetensors) keeps the maps in a few files, "
+            "format=files writes all of them"
         )

@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from camexp.config import PredictOptions
 from camexp.errors import UserError
 from camexp.files import atomic_write
 from camexp.launching.shards import Shard
 from camexp.methods import describe_maps
+from camexp.prediction.map_files import MapFiles, Portion, as_float16
 from camexp.prediction.results import Explanation
-from camexp.prediction.writer import Rows, Writer
+from camexp.prediction.writer import Rows
 
-FILE_BYTES = 128 * 10**6  # of a file, about: what readers of Parquet like
 GROUP_ROWS = 8192  # of a row group: what a reader must take at least
 
 
-class ParquetMaps(Writer):
-    """``maps-00000.parquet`` …; of shards ``maps-00003-of-00016-00000.parquet`` …
-
-    Records are Arrow's own messages (its IPC stream), which may be cut after any of them; they become Parquet files
-    once all images are there.
+class ParquetMaps(MapFiles):
+    """``maps-00000.parquet`` …; the records are Arrow's own messages (its IPC stream).
 
     Args:
         folder: where the results of all shards are.
@@ -39,11 +33,10 @@ class ParquetMaps(Writer):
     """
 
     records = ".maps.arrows"
-    of_shard = True
+    suffix = "parquet"
 
     def __init__(self, folder: Path, shard: Shard, options: PredictOptions, pool: str = "gap"):
-        self.folder = folder
-        self.prefix = "maps" if shard.count == 1 else f"maps-{shard.name}"
+        super().__init__(folder, shard)
         self.schema = maps_schema(describe_maps(options.cam, pool))
         self.header = self.schema.serialize().to_pybytes()
 
@@ -51,20 +44,15 @@ class ParquetMaps(Writer):
         message: bytes = maps_batch(image, rows, self.schema).serialize().to_pybytes()
         return message
 
-    def assemble(self, records: Sequence[Path], finished: bool = True) -> None:
-        if not finished:
-            return
-        for path in self.folder.glob(f"{self.prefix}-[0-9][0-9][0-9][0-9][0-9].parquet"):
-            path.unlink()  # of an earlier run, which may have had more
-        batches = _stream(records)
-        for number, some in enumerate(_portions(batches, FILE_BYTES)):
-            self._write(self.folder / f"{self.prefix}-{number:05d}.parquet", some)
+    def read(self, records: Path) -> Iterator[Portion]:
+        with records.open("rb") as file, import_pyarrow().ipc.open_stream(file) as stream:
+            yield from (Portion(batch, batch.nbytes) for batch in stream)
 
-    def _write(self, path: Path, batches: list[Any]) -> None:
+    def write(self, path: Path, contents: list[Any]) -> None:
         arrow = import_pyarrow()
         import pyarrow.parquet as parquet
 
-        table = arrow.Table.from_batches(batches).combine_chunks()
+        table = arrow.Table.from_batches(contents).combine_chunks()
         with atomic_write(path) as temporary:
             # zstd: maps are noise to any compression, paths and classes are not
             parquet.write_table(table, temporary, row_group_size=GROUP_ROWS, compression="zstd")
@@ -124,17 +112,6 @@ def maps_batch(image: Explanation, rows: Rows, schema: Any, **more: Any) -> Any:
     return arrow.RecordBatch.from_pydict(columns, schema=schema)
 
 
-def as_float16(cam: NDArray[np.float32]) -> NDArray[Any]:
-    """A map in half the bytes, little-endian; as it is where float16 cannot hold its values.
-
-    >>> as_float16(np.array([[1.5]], np.float32)).dtype.name, as_float16(np.array([[1e6]], np.float32)).dtype.name
-    ('float16', 'float32')
-    """
-    with np.errstate(over="ignore"):
-        half = cam.astype("<f2")
-    return half if np.array_equal(np.isfinite(half), np.isfinite(cam)) else cam.astype("<f4")
-
-
 def import_pyarrow() -> Any:
     """pyarrow.
 
@@ -146,25 +123,3 @@ def import_pyarrow() -> Any:
     except ImportError as error:
         raise UserError("format=parquet needs pyarrow: pip install 'camexp[parquet]'") from error
     return pyarrow
-
-
-def _stream(records: Sequence[Path]) -> Iterator[Any]:
-    arrow = import_pyarrow()
-    for path in records:
-        if path.exists():
-            with path.open("rb") as file, arrow.ipc.open_stream(file) as stream:
-                yield from stream
-
-
-def _portions(batches: Iterator[Any], size: int) -> Iterator[list[Any]]:
-    """Lists of batches of about so many bytes each."""
-    some: list[Any] = []
-    held = 0
-    for batch in batches:
-        some.append(batch)
-        held += batch.nbytes
-        if held >= size:
-            yield some
-            some, held = [], 0
-    if some:
-        yield some

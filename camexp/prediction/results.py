@@ -74,7 +74,7 @@ def write_results(
     One map at a time is held at the photograph's size, but for the arrays that are asked for.
     """
     rows = []
-    files = options.format != "parquet"
+    files = not options.in_few_files
     arrays = files and (options.mat.write or options.npz)
     size = 4 * len(image.labels) * image.size[0] * image.size[1]
     keep = arrays and options.mat.upsampled and size <= MATLAB_LIMIT

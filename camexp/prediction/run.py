@@ -105,7 +105,7 @@ def _explain_all(
     """Returns how many pages of the montage were written."""
     label, method = read_label(options.label, model.classes), build_method(options.cam)
     paths = images.paths
-    files = options.format != "parquet"  # else no image has a name of its own, of which a million would fill memory
+    files = not options.in_few_files  # else no image has a name of its own, of which a million would fill memory
     names = unique_names(paths) if files else []
     class_files = distinct([file_name(name) for name in model.classes])
     output, block, done = Path(options.output), block_size(options), writing.state.next

@@ -11,13 +11,13 @@ import pytest
 from scipy.io import loadmat
 
 from camexp.files import content_digest
-from camexp.prediction.parquet import as_float16
+from camexp.prediction.map_files import as_float16
 from tests.prediction.conftest import results
 
 
 @pytest.fixture
 def small_files(monkeypatch):
-    monkeypatch.setattr("camexp.prediction.parquet.FILE_BYTES", 4000)
+    monkeypatch.setattr("camexp.prediction.map_files.FILE_BYTES", 4000)
 
 
 def test_a_row_an_image_and_class(script, ready_to_predict, tmp_path, small_files):

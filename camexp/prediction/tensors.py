@@ -1,0 +1,62 @@
+"""Maps in safetensors files, a tensor an image: arrays for NumPy, PyTorch and JAX."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from safetensors.numpy import load, save
+
+from camexp.config import PredictOptions
+from camexp.files import atomic_write
+from camexp.launching.shards import Shard
+from camexp.methods import describe_maps
+from camexp.prediction.map_files import MapFiles, Portion, as_float16
+from camexp.prediction.results import Explanation
+from camexp.prediction.writer import Rows
+
+NAME_BYTES = 200  # of a tensor in the file's header, besides its path: the header may have 100 MB
+
+
+class TensorMaps(MapFiles):
+    """``maps-00000.safetensors`` …: tensor ``PATH`` has the raw maps ``(K, h, w)`` of that image, in the order of its K
+    rows in ``predictions.csv``; float16, but float32 where that cannot hold a value. The metadata ``camexp`` are JSON:
+    ``labels``, the K class indices of each path, and ``made``, how the maps were made.
+
+    Args:
+        folder: where the results of all shards are.
+        shard: whose files these are.
+        options: how the maps are made.
+        pool: of the network's head.
+    """
+
+    records = ".maps.tensors"
+    suffix = "safetensors"
+
+    def __init__(self, folder: Path, shard: Shard, options: PredictOptions, pool: str = "gap"):
+        super().__init__(folder, shard)
+        self.made = describe_maps(options.cam, pool)
+
+    def prepare(self, index: int, image: Explanation, rows: Rows) -> bytes:
+        path = str(image.path).encode("utf-8", "replace").decode()
+        labels = json.dumps([int(label) for label in image.labels])
+        record = save({path: as_float16(image.maps)}, {"labels": labels})
+        return len(record).to_bytes(8, "little") + record
+
+    def read(self, records: Path) -> Iterator[Portion]:
+        with records.open("rb") as file:
+            while size := file.read(8):
+                record = file.read(int.from_bytes(size, "little"))
+                header = json.loads(record[8 : 8 + int.from_bytes(record[:8], "little")])
+                [(path, maps)] = load(record).items()
+                labels = json.loads(header["__metadata__"]["labels"])
+                yield Portion((path, maps, labels), maps.nbytes + 2 * len(path.encode()) + NAME_BYTES)
+
+    def write(self, path: Path, contents: list[Any]) -> None:
+        labels = {path: labels for path, _, labels in contents}
+        # one key: the library writes several in no particular order, and the same maps are to be the same bytes
+        metadata = {"camexp": json.dumps({"made": self.made, "labels": labels})}
+        with atomic_write(path) as temporary:
+            temporary.write_bytes(save({path: maps for path, maps, _ in contents}, metadata))
