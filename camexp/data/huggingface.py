@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,16 +13,23 @@ import numpy as np
 from PIL import Image
 
 from camexp.data.arrays import IntArray, PathArray
+from camexp.data.huggingface_columns import (
+    SPLITS,
+    choose_splits,
+    find_image_column,
+    find_label_column,
+    read_labels,
+    virtual_paths,
+)
 from camexp.data.imageset import PARTS, ImageSet
 from camexp.data.source import bytes_digest
-from camexp.errors import UserError, nearest, reason
+from camexp.errors import UserError, reason
 from camexp.files import content_digest
 from camexp.images import UnreadableImage, decode_image, read_image
 from camexp.record_log import KEY_BYTES
 
 log = logging.getLogger(__name__)
 
-SPLITS = {"train": "train", "validation": "val", "valid": "val", "val": "val", "dev": "val", "test": "test"}
 KINDS = {".parquet": "parquet", ".arrow": "arrow"}
 EXPECTED = "expected a folder of Parquet files or of images, what save_to_disk wrote, a .parquet, or a name of the hub"
 
@@ -37,6 +43,7 @@ def find_huggingface(
     label_column: str | None = None,
     download: bool = False,
     streaming: bool = False,
+    max_gb: float = 20,
 ) -> ImageSet:
     """A data set that ``datasets.load_dataset`` or ``load_from_disk`` reads. No code of it is executed.
 
@@ -50,42 +57,42 @@ def find_huggingface(
         splits: which of them; ``None``: all that are parts, or the only one.
         image_column, label_column: ``None``: the only ones of their kind.
         download: fetch a data set of the hub that is not in the cache.
-        streaming: refused, see below.
+        streaming: read Parquet files where they lie, in the hub too, as many rows at a time as they keep together; else
+            the library makes Arrow files of all rows first.
+        max_gb: of what streaming keeps of the images in ``root``, in 10⁹ bytes.
 
     Raises:
-        UserError: no such data set, column or split, labels that are no classes, or ``streaming``: a stream has no
-            i-th image, so its order could neither be shuffled as a whole nor resumed exactly.
+        UserError: no such data set, column or split, labels that are no classes, or no Parquet files to stream.
     """
-    if streaming:
-        raise UserError(
-            "dataset.streaming=true has no order that could be shuffled as a whole and resumed exactly: leave it out "
-            "(the table is read from the disk row by row), or use shards with dataset=webdataset"
-        )
     if not path:
         raise UserError(f"dataset.path is not given: {EXPECTED}")
     try:
         import datasets
     except ImportError as error:
         raise UserError("dataset=huggingface needs datasets: pip install 'camexp[huggingface]'") from error
-    parts = _choose(
-        _load(datasets, path, config, root, download), path, [splits] if isinstance(splits, str) else splits
-    )
+    if streaming:
+        from camexp.data.huggingface_streaming import stream_parquet
+
+        with _offline(datasets, not download):
+            return stream_parquet(path, root, config, splits, image_column, label_column, max_gb, download)
+    parts = choose_splits(_load(datasets, path, config, root, download), path, splits)
     first = next(iter(parts.values()))
-    image = _image_column(datasets, first, image_column)
-    label = _label_column(datasets, first, label_column, image)
+    image = find_image_column(datasets, first.features, image_column)
+    label = find_label_column(datasets, first.features, label_column, image)
     try:
         whole = datasets.concatenate_datasets([table.select_columns([image, label]) for table in parts.values()])
         rows = whole.select_columns([image]).cast_column(image, datasets.Image(decode=False))
     except Exception as error:  # Arrow's, of a column of another kind or of splits that differ
         raise UserError(f"dataset.image_column={image} holds no images ({reason(error)}): choose another") from error
-    labels, classes = _labels(whole, label, getattr(first.features[label], "names", None))
+    values = whole.select_columns([label]).with_format("arrow")[:].column(label).to_pylist()
+    labels, classes = read_labels(values, label, getattr(first.features[label], "names", None))
     named = [PARTS.index(SPLITS.get(split, "train")) for split in parts]
     part = IntArray(np.repeat(named, [len(table) for table in parts.values()])) if len(parts) > 1 else None
     common: dict[str, Any] = {"root": Path(path).expanduser(), "classes": classes, "labels": labels, "part": part}
     names, embedded = _names(rows, image)
     if not embedded and all(names):  # a folder of images
         return ImageSet(paths=PathArray.of(names), option="dataset.path", **common)
-    paths = _virtual_paths(common["root"], {split: len(table) for split, table in parts.items()}, names)
+    paths = virtual_paths(common["root"], {split: len(table) for split, table in parts.items()}, names)
     return ImageSet(paths=paths, source=TableImages(rows, image), option="dataset.path", **common)
 
 
@@ -171,80 +178,9 @@ def _quiet(datasets: Any) -> Iterator[None]:
             datasets.enable_progress_bars()
 
 
-def _choose(found: Mapping[str, Any], path: str, splits: Sequence[str] | None) -> dict[str, Any]:
-    """The splits to use, those to train on first."""
-    for split in splits or ():
-        if split not in found:
-            raise UserError(f"dataset.splits={list(splits or ())}: {path} has no {split}: {nearest(split, found)}")
-    chosen = list(splits or (found if len(found) == 1 else [split for split in found if split in SPLITS]))
-    if len(chosen) > 1 and (odd := [split for split in chosen if split not in SPLITS]):
-        raise UserError(f"dataset.splits={chosen}: {odd[0]} is no part: expected one alone, or of {', '.join(SPLITS)}")
-    if not chosen:
-        raise UserError(f"dataset.path={path} has the splits {', '.join(found)}: choose one with dataset.splits=[…]")
-    if left := [split for split in found if split not in chosen]:
-        log.info(f"splits left out: {', '.join(left)}")
-    return {split: found[split] for split in sorted(chosen, key=lambda one: PARTS.index(SPLITS.get(one, "train")))}
-
-
-def _image_column(datasets: Any, table: Any, given: str | None) -> str:
-    columns = [name for name, feature in table.features.items() if isinstance(feature, datasets.Image)]
-    return _column(table, "image", given, columns)
-
-
-def _label_column(datasets: Any, table: Any, given: str | None, image: str) -> str:
-    columns = [name for name, feature in table.features.items() if isinstance(feature, datasets.ClassLabel)]
-    columns = columns or [name for name in ("label", "labels", "class") if name in table.features]
-    found = _column(table, "label", given, columns)
-    if found == image:
-        raise UserError(f"dataset.label_column={found} is the column of the images: choose another")
-    return found
-
-
-def _column(table: Any, kind: str, given: str | None, candidates: Sequence[str]) -> str:
-    names = list(table.features)
-    if given is not None and given not in names:
-        raise UserError(f"dataset.{kind}_column={given} is no column of the table: {nearest(given, names)}")
-    if given is None and len(candidates) != 1:
-        came = f"may be {' or '.join(candidates)}" if candidates else f"is none of {', '.join(names)} by itself"
-        raise UserError(f"dataset.{kind}_column is not given, and {came}: add dataset.{kind}_column=NAME")
-    return given or candidates[0]
-
-
-def _labels(whole: Any, column: str, names: Sequence[str] | None) -> tuple[IntArray, tuple[str, ...]]:
-    values = whole.select_columns([column]).with_format("arrow")[:].column(column).to_pylist()
-    kinds = {type(value) for value in values}
-    if kinds - {int, bool} and kinds - {str}:
-        odd = next(value for value in values if type(value) not in (int, str))
-        raise UserError(
-            f"dataset.label_column={column} holds {odd!r:.60}, a {type(odd).__name__}: expected one class an image, "
-            "a whole number or a text"
-        )
-    if names is None:
-        known = sorted(set(values))
-        index = {value: number for number, value in enumerate(known)}
-        return IntArray([index[value] for value in values]), tuple(map(str, known))
-    if wrong := next((value for value in values if not 0 <= value < len(names)), None):
-        raise UserError(
-            f"dataset.label_column={column} holds {wrong}, which is none of its {len(names)} classes (-1 says that a "
-            "label is withheld): leave that split out with dataset.splits=[train,validation]"
-        )
-    return IntArray(values), tuple(names)
-
-
 def _names(rows: Any, column: str) -> tuple[list[str], bool]:
     """What the table calls each image, ``""`` where it does not; whether it holds the bytes of any."""
     fields = rows.flatten().with_format("arrow")
     content = fields.data.column(f"{column}.bytes")
     paths = fields.select_columns([f"{column}.path"])[:].column(f"{column}.path").to_pylist()
     return [path or "" for path in paths], content.null_count < len(content)
-
-
-def _virtual_paths(root: Path, counts: Mapping[str, int], names: Sequence[str]) -> PathArray:
-    paths, start = [], 0
-    for split, count in counts.items():
-        bare = [name.replace("\\", "/").rpartition("/")[2] for name in names[start : start + count]]
-        if not all(bare) or len(set(bare)) < count:
-            bare = [f"{number:06d}" for number in range(count)]
-        paths += [os.fsencode(root / split / name) for name in bare]
-        start += count
-    return PathArray.of_bytes(paths)

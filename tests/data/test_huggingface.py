@@ -116,7 +116,13 @@ def test_sources_that_will_not_do(tmp_path, monkeypatch):
         (str(tmp_path / "a.txt"), {}, "has the ending .txt: expected a folder"),
         (str(tmp_path / "cut.parquet"), {}, "^dataset.path=.*cut.parquet cannot be read"),
         (str(tmp_path / "empty"), {}, "^dataset.path=.*empty cannot be read"),
-        (str(tmp_path / "empty"), {"streaming": True}, "^dataset.streaming=true has no order"),
+        (str(tmp_path / "empty"), {"streaming": True}, "^dataset.path=.*empty cannot be streamed"),
+        (str(tmp_path / "cut.parquet"), {"streaming": True}, "^dataset.path=.*cut.parquet cannot be streamed"),
+        (
+            "nobody/nothing",
+            {"streaming": True},
+            "^dataset.path=nobody/nothing cannot be streamed .*dataset.download=true",
+        ),
     ):
         with pytest.raises(UserError, match=said):
             find_huggingface(path, str(tmp_path / "cache"), **options)
