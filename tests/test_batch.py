@@ -97,7 +97,7 @@ def ray():
     signal.signal(signal.SIGTERM, before)
 
 
-@pytest.mark.slow
+@pytest.mark.long  # a cluster takes half a minute to start and to end
 def test_ray_data_keeps_it_in_an_actor(ray, paths, network, explainer):
 
     class Counting(Explainer):

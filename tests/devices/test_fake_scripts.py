@@ -43,8 +43,9 @@ def columns(path: Path, *names: str) -> list[list[float]]:
 @pytest.mark.parametrize(
     ("trunk", "precision"),
     [
-        *(("frozen", name) for name in ("auto", "32-true", "bf16-mixed", "16-mixed", "bf16-true")),
-        *(("training", name) for name in ("32-true", "bf16-mixed", "16-mixed")),
+        *(("frozen", name) for name in ("auto", "32-true", "16-mixed", "bf16-true")),
+        *(("training", name) for name in ("bf16-mixed", "16-mixed")),
+        *(pytest.param(*both, marks=pytest.mark.long) for both in (("frozen", "bf16-mixed"), ("training", "32-true"))),
     ],
 )
 def test_training(train, trunk, precision):
@@ -115,7 +116,7 @@ def test_prediction(train, script, colours, method, precision):
 SMOOTH = ("top1", "top5", "PxAP", "insertion", "deletion", "average_drop")
 
 
-@pytest.mark.parametrize("label", ["true", "predicted", "top5"])
+@pytest.mark.parametrize("label", ["true", pytest.param("predicted", marks=pytest.mark.long), "top5"])
 @pytest.mark.parametrize(
     "options",
     [("features.cache=kept",), ("cam=cam,gradcam,scorecam", "faithfulness.images=3", "faithfulness.steps=2")],

@@ -19,7 +19,7 @@ def fewer_pictures(folder: Path) -> None:
     (folder / "conf" / "dataset" / "shapes.yaml").write_text(config.replace("per_class: 260", "per_class: 26"))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_quickstart_runs(tmp_path, monkeypatch):
     fewer_pictures(tmp_path)
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")  # `camexp` is there

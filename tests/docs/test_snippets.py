@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,10 @@ from tests.docs.composing import OPTIONS, require_composable
 from tests.docs.running import run
 
 WITH_CODE = [page for page in PAGES if any(True for _ in blocks(page))]
+# Pages of so many commands that to run them takes 10 to 40 s of a core: they are composed, and run with -m long.
+LONG = {ROOT / "docs" / "howto" / f"{name}.md" for name in (
+    "datasets", "heads", "many-images", "maps", "measuring", "own-images", "presets", "sweeps", "wsol"
+)} | {ROOT / "docs" / "export.md"}  # fmt: skip
 
 
 def first_occurrences() -> set[tuple[str, Command]]:
@@ -57,8 +61,15 @@ def page_folder(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
             del sys.modules[name]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: str(page.relative_to(ROOT)))
+def as_parameters(pages: Iterable[Path], mark: pytest.MarkDecorator) -> list:
+    return [pytest.param(page, id=str(page.relative_to(ROOT)), marks=mark) for page in pages]
+
+
+@pytest.mark.parametrize(
+    "page",
+    as_parameters([page for page in WITH_CODE if page not in LONG], pytest.mark.slow)
+    + as_parameters(sorted(LONG), pytest.mark.long),
+)
 def test_page(page: Path, page_folder: Path) -> None:
     names: dict[str, object] = {"__name__": "snippet"}
     for block in blocks(page):
@@ -71,6 +82,15 @@ def test_page(page: Path, page_folder: Path) -> None:
             yaml.safe_load(block.text)
         else:
             assert block.language in SHOWN, f"{block.place}: nothing is known of {block.language}"
+
+
+@pytest.mark.parametrize("page", as_parameters(sorted(LONG), pytest.mark.slow))
+def test_every_command_of_a_long_page_can_be_composed(page: Path, page_folder: Path) -> None:
+    for block in blocks(page):
+        written(block, page_folder)  # a configuration that the page shows
+        for one in commands(block) if block.language == "bash" else ():
+            if isinstance(one, Command) and one.name in OPTIONS:
+                require_composable(one)
 
 
 def run_shell(block: Block, folder: Path) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 
 import camexp
+from camexp.commands import main
 from camexp.config import ExportOptions
 from camexp.errors import UserError
 from camexp.export.output import staged
+from tests.conftest import Finished
 from tests.export.conftest import CONFIG, network, write_checkpoint
 
 
@@ -28,8 +31,22 @@ def test_a_checkpoint_and_the_command(command, ckpt, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a=b, (c)", "graph", "run"]
 
 
-@pytest.mark.slow
-def test_wrong_options_are_one_sentence(command, ckpt, tmp_path):
+@pytest.fixture
+def in_process(capfd, monkeypatch, tmp_path):
+    """The command in this process: eight of its own take half a minute."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: str) -> Finished:
+        monkeypatch.setattr(sys, "argv", ["camexp"])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            main(["export", *arguments])
+        return Finished(int(stop.value.code or 0), *capfd.readouterr())
+
+    return call
+
+
+def test_wrong_options_are_one_sentence(in_process, ckpt, tmp_path):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").write_text("kept")
     (tmp_path / "empty").mkdir()
@@ -43,7 +60,7 @@ def test_wrong_options_are_one_sentence(command, ckpt, tmp_path):
         ("ckpt=absent.ckpt", "to=onnx"): "ckpt=absent.ckpt is not a file",
         ("ckpt=empty", "to=onnx"): "ckpt=empty has no config.json",
     }.items():
-        done = command(*arguments)
+        done = in_process(*arguments)
         assert done.code == 1 and sentence in done.err, (arguments, done.err)
         assert done.err.count("\n") == 1 and "Traceback" not in done.out + done.err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "full", "outputs", "run"]

@@ -51,7 +51,10 @@ def assert_close(found, expected, tolerance=1e-4):
     assert np.abs(found - expected.numpy()).max() <= tolerance * float(expected.abs().max())
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) for name in NETWORKS])
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.long if "resnet50" in name else pytest.mark.slow) for name in NETWORKS],
+)
 def test_onnx_says_what_the_checkpoint_says(name, tmp_path):
     ckpt = write_checkpoint(tmp_path / "a.ckpt", network(**NETWORKS[name]))
     export(ckpt, tmp_path / "out", "onnx")
