@@ -100,7 +100,8 @@ def main() -> None:
                 f"{files} files, gathered in {gather:.1f} s", flush=True,
             )  # fmt: skip
         publish(
-            {"benchmark": "many_images", **machine("cpu", "pyarrow"), "images": asked.images, "rates": rates}, asked
+            {"benchmark": "many_images", **machine("cpu", "pyarrow"), "images": asked.images, "rates": rates},
+            asked.json,
         )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -44,16 +45,24 @@ class MapFiles(Writer):
             return
         for path in self.folder.glob(f"{self.prefix}-[0-9][0-9][0-9][0-9][0-9].{self.suffix}"):
             path.unlink()  # of an earlier run, which may have had more
-        portions = (one for path in records if path.exists() for one in self.read(path))
-        for number, some in enumerate(_divided(portions, FILE_BYTES)):
-            self.write(self.folder / f"{self.prefix}-{number:05d}.{self.suffix}", some)
+        number = held = 0
+        with ExitStack() as file:
+            for one in (one for path in records if path.exists() for one in self.read(path)):
+                if not held:
+                    append = file.enter_context(self.writing(self.folder / f"{self.prefix}-{number:05d}.{self.suffix}"))
+                    number += 1
+                append(one.content)
+                held += one.size
+                if held >= FILE_BYTES:
+                    file.close()
+                    held = 0
 
     def read(self, records: Path) -> Iterator[Portion]:
         """The records again, one by one."""
         raise NotImplementedError
 
-    def write(self, path: Path, contents: list[Any]) -> None:
-        """Write a file of them, whole or not at all."""
+    def writing(self, path: Path) -> AbstractContextManager[Callable[[Any], None]]:
+        """A file, whole or not at all: in the block, what takes one image's maps after the other."""
         raise NotImplementedError
 
 
@@ -66,17 +75,3 @@ def as_float16(cam: NDArray[np.float32]) -> NDArray[Any]:
     with np.errstate(over="ignore"):
         half = cam.astype("<f2")
     return half if np.array_equal(np.isfinite(half), np.isfinite(cam)) else cam.astype("<f4")
-
-
-def _divided(portions: Iterable[Portion], size: int) -> Iterator[list[Any]]:
-    """Lists of what is about so many bytes together."""
-    some: list[Any] = []
-    held = 0
-    for one in portions:
-        some.append(one.content)
-        held += one.size
-        if held >= size:
-            yield some
-            some, held = [], 0
-    if some:
-        yield some

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from camexp.prediction.map_files import MapFiles, Portion, as_float16
 from camexp.prediction.results import Explanation
 from camexp.prediction.writer import Rows
 
+BATCHES = 256  # images, that are held apart
 GROUP_ROWS = 8192  # of a row group: what a reader must take at least
 
 
@@ -48,14 +50,48 @@ class ParquetMaps(MapFiles):
         with records.open("rb") as file, import_pyarrow().ipc.open_stream(file) as stream:
             yield from (Portion(batch, batch.nbytes) for batch in stream)
 
-    def write(self, path: Path, contents: list[Any]) -> None:
-        arrow = import_pyarrow()
+    @contextmanager
+    def writing(self, path: Path) -> Iterator[Callable[[Any], None]]:
         import pyarrow.parquet as parquet
 
-        table = arrow.Table.from_batches(contents).combine_chunks()
-        with atomic_write(path) as temporary:
-            # zstd: maps are noise to any compression, paths and classes are not
-            parquet.write_table(table, temporary, row_group_size=GROUP_ROWS, compression="zstd")
+        # zstd: maps are noise to any compression, paths and classes are not
+        with atomic_write(path) as temporary, parquet.ParquetWriter(temporary, self.schema, compression="zstd") as file:
+            rows = _Rows(file)
+            yield rows.append
+            rows.write()
+
+
+class _Rows:
+    """Rows on their way into a Parquet file, a row group at a time.
+
+    An image's record batch takes ten times the memory of its bytes, so that few are held as they came.
+    """
+
+    def __init__(self, file: Any):
+        self.file = file
+        self.batches: list[Any] = []
+        self.tables: list[Any] = []
+        self.count = 0
+
+    def append(self, batch: Any) -> None:
+        self.batches.append(batch)
+        self.count += batch.num_rows
+        if len(self.batches) >= BATCHES:
+            self._join()
+        if self.count >= GROUP_ROWS:
+            self.write()
+
+    def write(self) -> None:
+        """What has come since the last time, as row groups."""
+        self._join()
+        if self.tables:
+            self.file.write_table(import_pyarrow().concat_tables(self.tables).combine_chunks(), GROUP_ROWS)
+        self.tables, self.count = [], 0
+
+    def _join(self) -> None:
+        if self.batches:
+            self.tables.append(import_pyarrow().Table.from_batches(self.batches).combine_chunks())
+            self.batches = []
 
 
 def maps_schema(made: str = "") -> Any:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from safetensors.numpy import load, save
+from safetensors.numpy import load, save, save_file
 
 from camexp.config import PredictOptions
 from camexp.files import atomic_write
@@ -54,9 +55,12 @@ class TensorMaps(MapFiles):
                 labels = json.loads(header["__metadata__"]["labels"])
                 yield Portion((path, maps, labels), maps.nbytes + 2 * len(path.encode()) + NAME_BYTES)
 
-    def write(self, path: Path, contents: list[Any]) -> None:
-        labels = {path: labels for path, _, labels in contents}
+    @contextmanager
+    def writing(self, path: Path) -> Iterator[Callable[[Any], None]]:
+        contents: list[tuple[str, Any, list[int]]] = []
+        yield contents.append
         # one key: the library writes several in no particular order, and the same maps are to be the same bytes
+        labels = {name: labels for name, _, labels in contents}
         metadata = {"camexp": json.dumps({"made": self.made, "labels": labels})}
         with atomic_write(path) as temporary:
-            temporary.write_bytes(save({path: maps for path, maps, _ in contents}, metadata))
+            save_file({name: maps for name, maps, _ in contents}, temporary, metadata)
