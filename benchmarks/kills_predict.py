@@ -37,6 +37,11 @@ def files(folder: Path) -> dict[str, bytes]:
     }
 
 
+def count_rows(folder: Path) -> int:
+    path = folder / "predictions.csv"
+    return path.read_bytes().count(b"\n") - 1 if path.exists() else 0
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=20)
@@ -53,10 +58,11 @@ def main() -> None:
         if start(work, "quiet", asked.options).wait():
             sys.exit("the undisturbed prediction failed")
         longest = time.perf_counter() - began
-        killed = 0
+        killed = rows = 0
         while killed < asked.kills:
             process = start(work, "killed", asked.options)
-            while not (work / "killed" / "predictions.csv").exists() and process.poll() is None:
+            amid = dice.random() < 0.8  # else it is killed while it begins
+            while amid and count_rows(work / "killed") <= rows and process.poll() is None:
                 time.sleep(0.05)
             time.sleep(dice.uniform(0, 2 * longest / asked.kills))
             if process.poll() is None:
@@ -65,7 +71,7 @@ def main() -> None:
             elif process.returncode:
                 sys.exit("a resumed prediction failed")
             process.wait()
-            rows = (work / "killed" / "predictions.csv").read_bytes().count(b"\n") - 1
+            rows = count_rows(work / "killed")
             print(f"kill {killed}: {rows} rows", flush=True)
             if process.returncode == 0:
                 break
