@@ -32,7 +32,10 @@ def gather_and_tell(folder: Path) -> None:
     Raises:
         UserError: no shards, or some are missing; those of a prediction are joined all the same.
     """
-    from camexp import evaluation, prediction
     from camexp.prediction.manifest import Manifest
 
-    {"predict": prediction, "evaluate": evaluation}[Manifest.of_shards(folder).command].gather(folder)
+    if Manifest.of_shards(folder).command == "predict":
+        from camexp.prediction import gather
+    else:
+        from camexp.evaluation import gather
+    gather(folder)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ if TYPE_CHECKING:  # a prediction without stored features needs nothing of them
 
 # A first VGG layer keeps 256 bytes a pixel: two gigabytes at most.
 MOST_PIXELS = 8 * 2**20
+TOGETHER = 4  # images that a process which decodes hands over at once: few, for large photographs wait in memory too
 MOST_OVERTAKEN = 8  # batches: results are written in the order of the images, so what overtakes others waits in memory
 
 
@@ -103,12 +105,13 @@ def batches(
     indices = range(len(images)) if indices is None else indices
     loader = DataLoader(
         _Pictures(images, indices, preprocessing, digests, cache),
-        batch_size=None,
+        batch_size=TOGETHER,
+        collate_fn=_pack,
         num_workers=num_workers,
-        prefetch_factor=4 if num_workers else None,
+        prefetch_factor=2 if num_workers else None,
     )
     waiting: dict[torch.Size, list[DecodedImage]] = {}
-    for picture in loader:
+    for picture in chain.from_iterable(map(_unpack, loader)):
         if block and picture.index % block == 0:
             yield from waiting.values()
             waiting.clear()
@@ -126,6 +129,33 @@ def batches(
         elif sum(map(len, waiting.values())) >= 4 * batch_size or _pixels(waiting) > 4 * MOST_PIXELS:
             yield waiting.pop(max(waiting, key=lambda other: len(waiting[other]) * other.numel()))
     yield from waiting.values()
+
+
+class _Packed(NamedTuple):
+    """Some images on their way from a process that decodes: each tensor is a handshake of both processes, so that
+    those of one size are one."""
+
+    pictures: list[DecodedImage | Unreadable]  # without their tensors
+    sizes: list[int]  # of each that is decoded: which of the tensors
+    tensors: list[Tensor]
+
+
+def _pack(pictures: list[DecodedImage | Unreadable]) -> _Packed:
+    tensors: dict[torch.Size, list[Tensor]] = {}
+    decoded = [picture.tensor for picture in pictures if isinstance(picture, DecodedImage)]
+    for tensor in decoded:
+        tensors.setdefault(tensor.shape, []).append(tensor)
+    sizes = [list(tensors).index(tensor.shape) for tensor in decoded]
+    nothing = torch.empty(0)
+    bare = [replace(one, tensor=nothing) if isinstance(one, DecodedImage) else one for one in pictures]
+    return _Packed(bare, sizes, [torch.stack(some) for some in tensors.values()])
+
+
+def _unpack(packed: _Packed) -> Iterator[DecodedImage | Unreadable]:
+    stacks = [iter(stack) for stack in packed.tensors]
+    sizes = iter(packed.sizes)
+    for one in packed.pictures:
+        yield replace(one, tensor=next(stacks[next(sizes)])) if isinstance(one, DecodedImage) else one
 
 
 def _most(size: torch.Size, batch_size: int) -> int:
