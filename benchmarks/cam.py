@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from timing import arguments, machine, publish, time_in_turn
+from timing import arguments, as_published, machine, publish, time_in_turn
 from torch import Tensor, nn
 
 from camexp.cam.maps import min_max
@@ -28,7 +28,7 @@ def plain_network(model: CAMClassifier) -> nn.Sequential:
     layers.add_module("pool", nn.AdaptiveAvgPool2d(1))
     layers.add_module("flatten", nn.Flatten())
     layers.add_module("linear", model.head.linear)
-    return layers.eval()
+    return as_published(layers).eval()
 
 
 def build(classes: int, device: str, precision: str | None) -> CAMClassifier:

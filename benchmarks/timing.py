@@ -15,6 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
+
+from camexp.models.winograd import Conv3x3
 
 
 def time_in_turn(ways: Mapping[str, Callable[[], Any]], repeats: int, device: str) -> dict[str, float]:
@@ -57,6 +60,14 @@ def arguments(description: str) -> argparse.ArgumentParser:
     parser.add_argument("--json", type=Path, help="where to write the figures")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", choices=("cpu", "cuda"))
     return parser
+
+
+def as_published(network: nn.Module) -> nn.Module:
+    """The network with PyTorch's convolutions, as other libraries compute it."""
+    for layer in network.modules():
+        if isinstance(layer, Conv3x3):
+            layer.__class__ = nn.Conv2d
+    return network
 
 
 def publish(result: dict[str, Any], path: Path | None) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from camexp.models import pooling
 from camexp.models.convolution import convolve
+from camexp.models.winograd import Conv3x3
 
 POOLS = ("gap", "tap", "lse", "gem", "attention")
 
@@ -83,7 +84,7 @@ class CAMHead(nn.Module):
         super().__init__()
         self.cells, self.power, self.norm = cells, power, norm
         self.pool, self.tap_threshold, self.lse_r, self.gem_p = require_pool(pool), tap_threshold, lse_r, gem_p
-        self.conv_cam = nn.Conv2d(in_channels, channels, kernel_size=3, padding=1)
+        self.conv_cam = Conv3x3(in_channels, channels)
         self.activation = nn.ReLU()  # a module, so that other methods find the maps' place by its name
         self.linear = nn.Linear(channels * cells**2, num_classes, bias=bias)
         self.dropout = dropout

@@ -1,0 +1,137 @@
+"""3×3 convolutions in fewer multiplications: as exact as the library's own, and only where nothing trains."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from camexp.models import winograd
+from camexp.models.winograd import Conv3x3, convolve_transformed, shorten, transform_weights
+
+SIZES = [(1, 14, 14), (2, 7, 9), (3, 1, 1), (1, 28, 5), (2, 2, 3)]
+
+
+@pytest.fixture(autouse=True)
+def on_any_processor(monkeypatch):
+    monkeypatch.setattr(winograd, "is_quicker", lambda dtype: dtype in (torch.float32, torch.bfloat16))
+
+
+def layer(channels: int = 128, out: int = 160) -> Conv3x3:
+    torch.manual_seed(0)
+    return Conv3x3(channels, out).to(memory_format=torch.channels_last)
+
+
+def relative_error(found, exact) -> float:
+    return float((found.double() - exact).norm() / exact.norm())
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("bias", [True, False])
+def test_it_is_the_convolution(size, bias):
+    images, weight = torch.randn(size[0], 6, *size[1:]).double(), torch.randn(10, 6, 3, 3).double()
+    added = torch.randn(10).double() if bias else None
+    expected = F.conv2d(images, weight, added, padding=1)
+    found = convolve_transformed(images, transform_weights(weight, torch.float64), added)
+    assert found.shape == expected.shape and found.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-13 * float(expected.abs().max()) * 10)
+
+
+@pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 10), (torch.bfloat16, 1)])
+def test_rounding(dtype, bound):
+    """Sums are in float32 in both; in bfloat16 what goes into the products and what comes out is rounded once or twice."""
+    images, weight = torch.randn(2, 256, 14, 14).relu().to(dtype), torch.randn(256, 256, 3, 3) / 48
+    exact = F.conv2d(images.double(), weight.double(), padding=1)
+    found = convolve_transformed(images, transform_weights(weight, dtype))
+    assert relative_error(found, exact) < bound * torch.finfo(dtype).eps
+
+
+def taken(conv: Conv3x3, images) -> bool:
+    conv._kept = None
+    conv(images)
+    return conv._kept is not None
+
+
+def test_where_it_is_taken():
+    conv, images = layer(), torch.rand(1, 128, 8, 8)
+    assert not taken(conv, images)  # its weights would need a gradient
+    with torch.no_grad():
+        assert taken(conv, images)
+        assert not taken(conv, images[..., :4, :6])  # 6 tiles
+        assert not taken(conv.double(), images.double())
+        assert not taken(Conv3x3(64, 160), images[:, :64])
+        assert not taken(conv.half(), images.half())
+        conv.float()
+        with torch.autocast("cpu", torch.bfloat16):
+            assert taken(conv, images) and conv._kept[2].dtype == torch.bfloat16
+            assert conv(images).dtype == torch.bfloat16
+    conv.requires_grad_(False)
+    assert taken(conv, images)
+    assert not taken(conv, images.clone().requires_grad_())
+    with torch.inference_mode():
+        assert taken(conv, images)
+    conv(images)  # what was kept in inference mode serves beyond it
+    traced = torch.export.export(nn.Sequential(conv), (images,))
+    assert "convolution" in str(traced.graph) or "conv2d" in str(traced.graph)
+
+
+def test_what_is_kept_follows_the_weights():
+    conv, images = layer(), torch.rand(2, 128, 8, 8)
+
+    def agrees() -> bool:
+        with torch.no_grad():
+            return torch.allclose(conv(images), F.conv2d(images, conv.weight, conv.bias, padding=1), atol=1e-4)
+
+    assert agrees()
+    kept = conv._kept[2]
+    assert agrees() and conv._kept[2] is kept
+    optimizer = torch.optim.SGD(conv.parameters(), lr=0.1)
+    conv(images).square().mean().backward()
+    optimizer.step()
+    assert agrees() and conv._kept[2] is not kept
+    for change in (
+        lambda: conv.weight.data.copy_(torch.randn_like(conv.weight)),  # as an average of weights is put in its place
+        lambda: conv.load_state_dict(layer().state_dict()),
+        lambda: setattr(conv, "weight", nn.Parameter(torch.randn_like(conv.weight))),
+    ):
+        change()
+        assert agrees()
+
+
+def test_copies_do_not_carry_what_is_kept():
+    conv = layer().requires_grad_(False)
+    conv(torch.rand(1, 128, 8, 8))
+    assert conv._kept and copy.deepcopy(conv)._kept is None and pickle.loads(pickle.dumps(conv))._kept is None
+    assert set(conv.state_dict()) == {"weight", "bias"}
+
+
+def test_which_layers_of_a_network():
+    network = nn.Sequential(
+        nn.Conv2d(128, 128, 3, padding=1), nn.Conv2d(128, 128, 3, padding="same"), nn.Conv2d(128, 128, 1),
+        nn.Conv2d(128, 128, 3, padding=1, groups=2), nn.Conv2d(128, 128, 3, padding=1, padding_mode="reflect"),
+        nn.Conv2d(128, 128, 3, padding=2, dilation=2), nn.Conv2d(128, 128, 3, padding=1, bias=False),
+    ).requires_grad_(False)  # fmt: skip
+    images = torch.rand(1, 128, 16, 16)
+    before = network(images)
+    shorten(network)
+    assert [type(one) is Conv3x3 for one in network] == [True, False, False, False, False, False, True]
+    torch.testing.assert_close(network(images), before, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("trunk", ["vgg11", "torchvision/resnet18"])
+def test_a_network_gives_the_same(trunk, monkeypatch):
+    from camexp.models import CAMClassifier, Preprocessing
+
+    torch.manual_seed(0)
+    model = CAMClassifier(trunk, list("abc"), Preprocessing((64, 64)), head={"channels": 128, "init_std": 0.1}).eval()
+    model.optimise_for("cpu", "32-true")
+    images = torch.randn(3, 3, 64, 64)
+    found = model.explain(images, "all")
+    assert any(getattr(one, "_kept", None) for one in model.modules())
+    monkeypatch.setattr(winograd, "is_quicker", lambda dtype: False)
+    expected = model.explain(images, "all")
+    torch.testing.assert_close(found.maps, expected.maps, rtol=0, atol=1e-4 * float(expected.maps.abs().max()))
