@@ -14,6 +14,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from camexp.models.winograd import (
+    is_shorter,
+    transform_images,
+    transform_products,
+    transform_weights,
+    weight_gradient,
+)
+
+MIN_TILES_TRAINED = 512  # the weights are transformed at every step
+
 
 def convolve(layer: nn.Conv2d, features: Tensor) -> Tensor:
     """``layer(features)`` for a 3×3 convolution with padding 1, ``(B, D, h, w)`` to ``(B, K, h, w)``.
@@ -31,8 +41,29 @@ def convolve(layer: nn.Conv2d, features: Tensor) -> Tensor:
         return layer(features)
     if torch.is_autocast_enabled("cpu"):
         dtype = torch.get_autocast_dtype("cpu")
-        features, weight, bias = features.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
-    return _OfFixedFeatures.apply(features, weight, bias)
+        features, bias = features.to(dtype), None if bias is None else bias.to(dtype)
+    with torch.autocast("cpu", enabled=False):
+        if is_shorter(layer, features, MIN_TILES_TRAINED):
+            return _InFewerProducts.apply(features, weight, bias)
+        return _OfFixedFeatures.apply(features, weight.to(features.dtype), bias)
+
+
+class _InFewerProducts(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        tiles = transform_images(features)
+        ctx.save_for_backward(tiles)
+        ctx.dtype = weight.dtype
+        products = torch.bmm(tiles, transform_weights(weight, features.dtype))
+        return transform_products(products, features.shape, bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, Tensor]:  # type: ignore[override]
+        (tiles,) = ctx.saved_tensors
+        with torch.autocast("cpu", enabled=False):  # in the features' dtype, wherever backward is called
+            weights = weight_gradient(tiles, gradient.to(tiles.dtype))
+        return None, weights.to(ctx.dtype), gradient.sum((0, 2, 3))
 
 
 class _OfFixedFeatures(torch.autograd.Function):

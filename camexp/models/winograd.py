@@ -2,18 +2,22 @@
 
 Winograd's minimal filtering F(2×2, 3×3): Lavin and Gray, *Fast Algorithms for Convolutional Neural Networks*, CVPR
 2016, equation 13: Y = Aᵀ[(G g Gᵀ) ⊙ (Bᵀ d B)]A for each tile of 2×2 outputs, summed over the channels: 16 products
-instead of 36. VGG-16's features of photographs are off by 0.5 millionths in float32 (1.0 with the library's convolutions),
+instead of 36. VGG-16's features of photographs are off by 0.5 millionths in float32 (1.0 with the library's own way),
 by 1.5 % in bfloat16 (1.05 %; benchmarks/RESULTS.md).
 """
 
 from __future__ import annotations
 
+import math
+import threading
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+BETWEEN = 16 * 2**20  # bytes of what is between images and outputs, at most, if a row of tiles has no more
 MIN_CHANNELS, MIN_TILES = 128, 16  # with fewer the sums before and after take more than the products save
 
 _G = ((1.0, 0.0, 0.0), (0.5, 0.5, 0.5), (0.5, -0.5, 0.5), (0.0, 0.0, 1.0))
@@ -39,11 +43,48 @@ def transform_weights(weight: Tensor, dtype: torch.dtype) -> Tensor:
     return products.view(16, weight.shape[1], weight.shape[0]).to(dtype)
 
 
-def convolve_transformed(images: Tensor, transformed: Tensor, bias: Tensor | None = None) -> Tensor:
-    """``F.conv2d(images, weight, bias, padding=1)`` of transformed weights.
+def transform_images(images: Tensor) -> Tensor:
+    """Bᵀ d B of the 4×4 places below each 2×2 outputs of a convolution with padding 1.
 
     Args:
         images: ``(B, C, H, W)``; quickest in the memory format channels_last.
+
+    Returns:
+        ``(16, T, C)`` of all images' T = B ⌈H/2⌉ ⌈W/2⌉ tiles.
+
+    >>> transform_images(torch.ones(2, 4, 5, 6)).shape
+    torch.Size([16, 18, 4])
+    """
+    padded, down, across = _pad(images)
+    tiles = images.new_empty(16, len(images) * down * across, images.shape[1])
+    _transform_rows(padded, tiles.view(4, 4, len(images), down, across, -1))
+    return tiles
+
+
+def transform_products(products: Tensor, size: Sequence[int], bias: Tensor | None = None) -> Tensor:
+    """Aᵀ m A, the 2×2 outputs of each tile.
+
+    Args:
+        products: ``(16, T, K)``; not kept.
+        size: ``(B, C, H, W)`` of the images.
+        bias: ``(K,)``.
+
+    Returns:
+        ``(B, K, H, W)``, channels_last.
+    """
+    count, _, height, width = size
+    down, across = -(-height // 2), -(-width // 2)
+    outputs = products.new_empty(count, down, 2, across, 2, products.shape[-1])
+    _add_products(products, bias, outputs)
+    return _cut(outputs, height, width)
+
+
+def convolve_transformed(images: Tensor, transformed: Tensor, bias: Tensor | None = None) -> Tensor:
+    """``F.conv2d(images, weight, bias, padding=1)`` of transformed weights, some rows at a time, for in between
+    there is four times as much as goes in.
+
+    Args:
+        images: ``(B, C, H, W)``.
         transformed: :func:`transform_weights` of ``(K, C, 3, 3)``, of the images' dtype.
         bias: ``(K,)``.
 
@@ -56,30 +97,96 @@ def convolve_transformed(images: Tensor, transformed: Tensor, bias: Tensor | Non
     True
     """
     count, channels, height, width = images.shape
-    down, across = -(-height // 2), -(-width // 2)  # tiles
-    below = 1, 1 + 2 * down - height
-    beside = 1, 1 + 2 * across - width
-    padded = F.pad(images.permute(0, 2, 3, 1), (0, 0, *beside, *below))
+    padded, down, across = _pad(images)
+    above = transformed.shape[-1]
+    outputs = images.new_empty(count, down, 2, across, 2, above)
+    most = max(1, BETWEEN // (16 * count * across * max(channels, above) * images.element_size()))
+    for top in range(0, down, most):
+        rows = min(most, down - top)
+        tiles = _scratch("tiles", images.dtype, 16, count * rows * across, channels)
+        products = _scratch("products", images.dtype, 16, count * rows * across, above)
+        _transform_rows(padded[:, 2 * top :], tiles.view(4, 4, count, rows, across, channels))
+        torch.bmm(tiles, transformed, out=products)
+        _add_products(products, bias, outputs[:, top : top + rows])
+    return _cut(outputs, height, width)
 
+
+def _pad(images: Tensor) -> tuple[Tensor, int, int]:
+    """``(B, H', W', C)`` of whole tiles and what is around them; tiles down and across."""
+    height, width = images.shape[-2:]
+    down, across = -(-height // 2), -(-width // 2)
+    beyond = 1, 1 + 2 * across - width, 1, 1 + 2 * down - height
+    return F.pad(images.permute(0, 2, 3, 1), (0, 0, *beyond)), down, across
+
+
+def _transform_rows(padded: Tensor, tiles: Tensor) -> None:
+    """Bᵀ d B into ``tiles``, ``(4, 4, B, rows, columns, C)``, from the first place of the first row on."""
+    down, across = tiles.shape[3:5]
     d = [padded[:, i : i + 2 * down - 1 : 2] for i in range(4)]  # row i of all tiles
-    tiles = images.new_empty(16, count, down, across, channels)
     for i, row in enumerate((d[0] - d[2], d[1] + d[2], d[2] - d[1], d[1] - d[3])):
         e = [row[:, :, j : j + 2 * across - 1 : 2] for j in range(4)]
-        torch.sub(e[0], e[2], out=tiles[4 * i])
-        torch.add(e[1], e[2], out=tiles[4 * i + 1])
-        torch.sub(e[2], e[1], out=tiles[4 * i + 2])
-        torch.sub(e[1], e[3], out=tiles[4 * i + 3])
+        torch.sub(e[0], e[2], out=tiles[i, 0])
+        torch.add(e[1], e[2], out=tiles[i, 1])
+        torch.sub(e[2], e[1], out=tiles[i, 2])
+        torch.sub(e[1], e[3], out=tiles[i, 3])
 
-    products = torch.bmm(tiles.view(16, -1, channels), transformed)
+
+def _add_products(products: Tensor, bias: Tensor | None, outputs: Tensor) -> None:
+    """Aᵀ m A into ``outputs``, ``(B, rows, 2, columns, 2, K)``; ``products`` are used up."""
     if bias is not None:
         products[5] += bias  # the one that all four outputs have once
-    m = products.view(4, 4, count, down, across, -1)
-    outputs = images.new_empty(count, down, 2, across, 2, m.shape[-1])
-    for i, row in enumerate(((m[0] + m[1]).add_(m[2]), (m[1] - m[2]).sub_(m[3]))):
+    count, down, _, across, _, channels = outputs.shape
+    m = products.view(4, 4, count, down, across, channels)
+    for i, row in enumerate(((m[0] + m[1]).add_(m[2]), m[1].sub_(m[2]).sub_(m[3]))):
         torch.add(row[0].add_(row[1]), row[2], out=outputs[:, :, i, :, 0])
         torch.sub(row[1].sub_(row[2]), row[3], out=outputs[:, :, i, :, 1])
-    whole = outputs.view(count, 2 * down, 2 * across, -1)[:, :height, :width].permute(0, 3, 1, 2)
+
+
+def _cut(outputs: Tensor, height: int, width: int) -> Tensor:
+    count, down, _, across, _, channels = outputs.shape
+    whole = outputs.view(count, 2 * down, 2 * across, channels)[:, :height, :width].permute(0, 3, 1, 2)
     return whole.contiguous(memory_format=torch.channels_last)
+
+
+_kept = threading.local()
+
+
+def _scratch(name: str, dtype: torch.dtype, *size: int) -> Tensor:
+    """Memory of this thread, the same for each call: of new memory the system clears every page first."""
+    buffers: dict[tuple[str, torch.dtype], Tensor] = _kept.__dict__.setdefault("buffers", {})
+    count = math.prod(size)
+    if (name, dtype) not in buffers or len(buffers[name, dtype]) < count:
+        with torch.inference_mode(False):  # one that may be written in any mode
+            buffers[name, dtype] = torch.empty(count, dtype=dtype)
+    return buffers[name, dtype][:count].view(size)
+
+
+def weight_gradient(tiles: Tensor, gradient: Tensor) -> Tensor:
+    """The gradient of the weights, from that of the outputs: Gᵀ[Σ (Bᵀ d B)(A y Aᵀ)]G, in 16 products instead of 36.
+
+    Args:
+        tiles: :func:`transform_images` of the images.
+        gradient: ``(B, K, H, W)``.
+
+    Returns:
+        ``(K, C, 3, 3)``, float32 or finer.
+    """
+    count, channels, height, width = gradient.shape
+    down, across = -(-height // 2), -(-width // 2)
+    padded = F.pad(gradient.permute(0, 2, 3, 1), (0, 0, 0, 2 * across - width, 0, 2 * down - height))
+    y = padded.view(count, down, 2, across, 2, channels)
+    spread = gradient.new_empty(4, 4, count, down, across, channels)
+    for i, row in enumerate((y[:, :, 0], y[:, :, 0] + y[:, :, 1], y[:, :, 0] - y[:, :, 1], -y[:, :, 1])):
+        left, right = row[:, :, :, 0], row[:, :, :, 1]
+        spread[i, 0] = left
+        torch.add(left, right, out=spread[i, 1])
+        torch.sub(left, right, out=spread[i, 2])
+        torch.neg(right, out=spread[i, 3])
+    products = torch.bmm(tiles.mT, spread.view(16, -1, channels))
+    exact = products.to(torch.promote_types(products.dtype, torch.float32))
+    g = torch.tensor(_G, dtype=exact.dtype)
+    weights = torch.kron(g, g).T @ exact.view(16, -1)
+    return weights.view(3, 3, -1, channels).permute(3, 2, 0, 1)
 
 
 class Conv3x3(nn.Conv2d):
@@ -97,19 +204,14 @@ class Conv3x3(nn.Conv2d):
 
     def forward(self, images: Tensor) -> Tensor:
         dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else images.dtype
-        if not self._is_shorter(images, dtype):
+        if not self._needs_no_gradient(images) or not is_shorter(self, images, MIN_TILES, dtype):
             return super().forward(images)
         bias = None if self.bias is None else self.bias.to(dtype)
         with torch.autocast("cpu", enabled=False):
             return convolve_transformed(images.to(dtype), self._transformed(dtype), bias)
 
-    def _is_shorter(self, images: Tensor, dtype: torch.dtype) -> bool:
-        if type(images) is not Tensor or images.device.type != "cpu" or torch.compiler.is_compiling():
-            return False  # a graph that is exported is a convolution
-        if torch.is_grad_enabled() and (images.requires_grad or self.weight.requires_grad):
-            return False
-        tiles = len(images) * -(-images.shape[-2] // 2) * -(-images.shape[-1] // 2)
-        return min(self.in_channels, self.out_channels) >= MIN_CHANNELS and tiles >= MIN_TILES and is_quicker(dtype)
+    def _needs_no_gradient(self, images: Tensor) -> bool:
+        return not torch.is_grad_enabled() or not (images.requires_grad or self.weight.requires_grad)
 
     def _transformed(self, dtype: torch.dtype) -> Tensor:
         """Kept until the weights are others: by their version, and by some of them, for ``weight.data`` has none."""
@@ -142,6 +244,25 @@ def shorten(network: nn.Module) -> None:
             and (layer.stride, layer.dilation, layer.groups) == ((1, 1), (1, 1), 1)
         ):
             layer.__class__ = Conv3x3
+
+
+def is_shorter(layer: nn.Conv2d, images: Tensor, tiles: int, dtype: torch.dtype | None = None) -> bool:
+    """Whether a 3×3 convolution of these images takes less time so.
+
+    Args:
+        layer: its channels are asked for alone.
+        images: ``(B, C, H, W)``.
+        tiles: how many there must be.
+        dtype: in which it is computed; ``None``: the images'.
+    """
+    if type(images) is not Tensor or images.device.type != "cpu" or torch.compiler.is_compiling():
+        return False  # a graph that is exported is a convolution
+    count = len(images) * -(-images.shape[-2] // 2) * -(-images.shape[-1] // 2)
+    return (
+        min(layer.in_channels, layer.out_channels) >= MIN_CHANNELS
+        and count >= tiles
+        and is_quicker(dtype or images.dtype)
+    )
 
 
 def is_quicker(dtype: torch.dtype) -> bool:

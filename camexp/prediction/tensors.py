@@ -8,9 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from safetensors.numpy import load, save, save_file
-
 from camexp.config import PredictOptions
+from camexp.errors import UserError
 from camexp.files import atomic_write
 from camexp.launching.shards import Shard
 from camexp.methods import describe_maps
@@ -43,7 +42,7 @@ class TensorMaps(MapFiles):
     def prepare(self, index: int, image: Explanation, rows: Rows) -> bytes:
         path = str(image.path).encode("utf-8", "replace").decode()
         labels = json.dumps([int(label) for label in image.labels])
-        record = save({path: as_float16(image.maps)}, {"labels": labels})
+        record: bytes = import_safetensors().save({path: as_float16(image.maps)}, {"labels": labels})
         return len(record).to_bytes(8, "little") + record
 
     def read(self, records: Path) -> Iterator[Portion]:
@@ -51,7 +50,7 @@ class TensorMaps(MapFiles):
             while size := file.read(8):
                 record = file.read(int.from_bytes(size, "little"))
                 header = json.loads(record[8 : 8 + int.from_bytes(record[:8], "little")])
-                [(path, maps)] = load(record).items()
+                [(path, maps)] = import_safetensors().load(record).items()
                 labels = json.loads(header["__metadata__"]["labels"])
                 yield Portion((path, maps, labels), maps.nbytes + 2 * len(path.encode()) + NAME_BYTES)
 
@@ -63,4 +62,17 @@ class TensorMaps(MapFiles):
         labels = {name: labels for name, _, labels in contents}
         metadata = {"camexp": json.dumps({"made": self.made, "labels": labels})}
         with atomic_write(path) as temporary:
-            save_file({name: maps for name, maps, _ in contents}, temporary, metadata)
+            import_safetensors().save_file({name: maps for name, maps, _ in contents}, temporary, metadata)
+
+
+def import_safetensors() -> Any:
+    """safetensors.numpy.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    try:
+        import safetensors.numpy
+    except ImportError as error:
+        raise UserError("format=safetensors needs safetensors: pip install safetensors") from error
+    return safetensors.numpy

@@ -11,7 +11,16 @@ import torch.nn.functional as F
 from torch import nn
 
 from camexp.models import winograd
-from camexp.models.winograd import Conv3x3, convolve_transformed, shorten, transform_weights
+from camexp.models.convolution import convolve
+from camexp.models.winograd import (
+    Conv3x3,
+    convolve_transformed,
+    shorten,
+    transform_images,
+    transform_weights,
+    weight_gradient,
+)
+from camexp.precision import autocast
 
 SIZES = [(1, 14, 14), (2, 7, 9), (3, 1, 1), (1, 28, 5), (2, 2, 3)]
 
@@ -48,6 +57,32 @@ def test_rounding(dtype, bound):
     exact = F.conv2d(images.double(), weight.double(), padding=1)
     found = convolve_transformed(images, transform_weights(weight, dtype))
     assert relative_error(found, exact) < bound * torch.finfo(dtype).eps
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_gradient_of_the_weights(size):
+    images, weight = torch.randn(size[0], 6, *size[1:]).double(), torch.randn(10, 6, 3, 3).double().requires_grad_()
+    gradient = torch.randn(size[0], 10, *size[1:]).double()
+    (expected,) = torch.autograd.grad(F.conv2d(images, weight, padding=1), weight, gradient)
+    found = weight_gradient(transform_images(images), gradient)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12 * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_on_fixed_features_it_trains_as_the_library_does(precision):
+    features = torch.randn(4, 128, 28, 28).relu()
+    gradients = []
+    for way in (lambda layer: convolve(layer, features), lambda layer: nn.Conv2d.forward(layer, features)):
+        conv = layer()
+        with autocast(precision, "cpu"):
+            out = way(conv)
+        (out.float().sigmoid().mean((2, 3)) @ torch.linspace(-1, 1, 160)).square().sum().backward()
+        gradients.append((conv.weight.grad, conv.bias.grad))
+    name = type(convolve(conv, features).grad_fn).__name__
+    assert name == "_InFewerProductsBackward"
+    for found, expected in zip(*gradients, strict=True):
+        assert found.dtype == torch.float32
+        assert relative_error(found, expected.double()) < (1e-5 if precision == "32-true" else 2e-2)
 
 
 def taken(conv: Conv3x3, images) -> bool:
