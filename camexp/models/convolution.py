@@ -54,7 +54,7 @@ class _InFewerProducts(torch.autograd.Function):
         tiles = transform_images(features)
         ctx.save_for_backward(tiles)
         ctx.dtype = weight.dtype
-        products = torch.bmm(tiles, transform_weights(weight, features.dtype))
+        products = torch.bmm(tiles, transform_weights(weight, features.dtype).mT)
         return transform_products(products, features.shape, bias)
 
     @staticmethod

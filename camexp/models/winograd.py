@@ -31,16 +31,16 @@ def transform_weights(weight: Tensor, dtype: torch.dtype) -> Tensor:
         dtype: of the result; sums are in float32 or finer.
 
     Returns:
-        ``(16, C, K)``.
+        ``(16, K, C)``.
 
     >>> transform_weights(torch.ones(6, 4, 3, 3), torch.float32).shape
-    torch.Size([16, 4, 6])
+    torch.Size([16, 6, 4])
     """
     exact = weight.detach().to(torch.promote_types(weight.dtype, torch.float32))
     g = torch.tensor(_G, dtype=exact.dtype)
     with torch.autocast("cpu", enabled=False):
-        products = torch.kron(g, g) @ exact.permute(2, 3, 1, 0).reshape(9, -1)
-    return products.view(16, weight.shape[1], weight.shape[0]).to(dtype)
+        products = torch.kron(g, g) @ exact.permute(2, 3, 0, 1).reshape(9, -1)
+    return products.view(16, *weight.shape[:2]).to(dtype)
 
 
 def transform_images(images: Tensor) -> Tensor:
@@ -98,7 +98,7 @@ def convolve_transformed(images: Tensor, transformed: Tensor, bias: Tensor | Non
     """
     count, channels, height, width = images.shape
     padded, down, across = _pad(images)
-    above = transformed.shape[-1]
+    above = transformed.shape[1]
     outputs = images.new_empty(count, down, 2, across, 2, above)
     most = max(1, BETWEEN // (16 * count * across * max(channels, above) * images.element_size()))
     for top in range(0, down, most):
@@ -106,7 +106,7 @@ def convolve_transformed(images: Tensor, transformed: Tensor, bias: Tensor | Non
         tiles = _scratch("tiles", images.dtype, 16, count * rows * across, channels)
         products = _scratch("products", images.dtype, 16, count * rows * across, above)
         _transform_rows(padded[:, 2 * top :], tiles.view(4, 4, count, rows, across, channels))
-        torch.bmm(tiles, transformed, out=products)
+        torch.bmm(tiles, transformed.mT, out=products)
         _add_products(products, bias, outputs[:, top : top + rows])
     return _cut(outputs, height, width)
 
@@ -182,11 +182,11 @@ def weight_gradient(tiles: Tensor, gradient: Tensor) -> Tensor:
         torch.add(left, right, out=spread[i, 1])
         torch.sub(left, right, out=spread[i, 2])
         torch.neg(right, out=spread[i, 3])
-    products = torch.bmm(tiles.mT, spread.view(16, -1, channels))
+    products = torch.bmm(spread.view(16, -1, channels).mT, tiles)
     exact = products.to(torch.promote_types(products.dtype, torch.float32))
     g = torch.tensor(_G, dtype=exact.dtype)
     weights = torch.kron(g, g).T @ exact.view(16, -1)
-    return weights.view(3, 3, -1, channels).permute(3, 2, 0, 1)
+    return weights.view(3, 3, channels, -1).permute(2, 3, 0, 1)
 
 
 class Conv3x3(nn.Conv2d):
