@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from camexp.models.winograd import Conv3x3
+from camexp.models.convolution import Conv3x3
 
 
 def time_in_turn(ways: Mapping[str, Callable[[], Any]], repeats: int, device: str) -> dict[str, float]:

@@ -9,23 +9,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from PIL import Image
 
-from camexp.data.arrays import IntArray, PathArray
 from camexp.data.huggingface_columns import (
-    SPLITS,
+    as_image_set,
     choose_splits,
     find_image_column,
     find_label_column,
     read_labels,
-    virtual_paths,
 )
-from camexp.data.imageset import PARTS, ImageSet
+from camexp.data.imageset import ImageSet
 from camexp.data.source import bytes_digest
 from camexp.errors import UserError, reason
 from camexp.files import content_digest
 from camexp.images import UnreadableImage, decode_image, read_image
+from camexp.packages import require
 from camexp.record_log import KEY_BYTES
 
 log = logging.getLogger(__name__)
@@ -66,10 +64,7 @@ def find_huggingface(
     """
     if not path:
         raise UserError(f"dataset.path is not given: {EXPECTED}")
-    try:
-        import datasets
-    except ImportError as error:
-        raise UserError("dataset=huggingface needs datasets: pip install 'camexp[huggingface]'") from error
+    datasets = require("datasets", "dataset=huggingface", "camexp[huggingface]")
     if streaming:
         from camexp.data.huggingface_streaming import stream_parquet
 
@@ -86,14 +81,9 @@ def find_huggingface(
         raise UserError(f"dataset.image_column={image} holds no images ({reason(error)}): choose another") from error
     values = whole.select_columns([label]).with_format("arrow")[:].column(label).to_pylist()
     labels, classes = read_labels(values, label, getattr(first.features[label], "names", None))
-    named = [PARTS.index(SPLITS.get(split, "train")) for split in parts]
-    part = IntArray(np.repeat(named, [len(table) for table in parts.values()])) if len(parts) > 1 else None
-    common: dict[str, Any] = {"root": Path(path).expanduser(), "classes": classes, "labels": labels, "part": part}
     names, embedded = _names(rows, image)
-    if not embedded and all(names):  # a folder of images
-        return ImageSet(paths=PathArray.of(names), option="dataset.path", **common)
-    paths = virtual_paths(common["root"], {split: len(table) for split, table in parts.items()}, names)
-    return ImageSet(paths=paths, source=TableImages(rows, image), option="dataset.path", **common)
+    source = TableImages(rows, image) if embedded or not all(names) else None  # else a folder of images
+    return as_image_set(path, {split: len(table) for split, table in parts.items()}, names, labels, classes, source)
 
 
 class TableImages:

@@ -8,8 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from camexp.data.arrays import IntArray, PathArray
-from camexp.data.imageset import PARTS
+from camexp.data.imageset import PARTS, ImageSet
+from camexp.data.source import ImageSource
 from camexp.errors import UserError, nearest
 
 log = logging.getLogger(__name__)
@@ -89,7 +92,27 @@ def read_labels(values: Sequence[Any], column: str, names: Sequence[str] | None)
     return IntArray(values), tuple(names)
 
 
-def virtual_paths(root: Path, counts: Mapping[str, int], names: Sequence[str]) -> PathArray:
+def as_image_set(
+    path: str, counts: Mapping[str, int], names: Sequence[str], labels: IntArray, classes: tuple[str, ...],
+    source: ImageSource | None = None,
+) -> ImageSet:  # fmt: skip
+    """The rows of all splits as an image set.
+
+    Args:
+        path: the option's.
+        counts: rows of each split.
+        names: what the table calls the images; ``""``: nothing.
+        labels, classes: see :func:`read_labels`.
+        source: what reads the images; ``None``: their names are files.
+    """
+    root = Path(path).expanduser()
+    named = [PARTS.index(SPLITS.get(split, "train")) for split in counts]
+    part = IntArray(np.repeat(named, list(counts.values()))) if len(counts) > 1 else None
+    paths = PathArray.of(names) if source is None else _virtual_paths(root, counts, names)
+    return ImageSet(root, classes, paths, labels, part=part, source=source, option="dataset.path")
+
+
+def _virtual_paths(root: Path, counts: Mapping[str, int], names: Sequence[str]) -> PathArray:
     """A path for each row: its own name where all of a split have one, else its number."""
     paths, start = [], 0
     for split, count in counts.items():

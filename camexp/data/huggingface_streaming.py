@@ -8,18 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from camexp.data.arrays import IntArray
 from camexp.data.huggingface_columns import (
-    SPLITS,
+    as_image_set,
     choose_splits,
     find_image_column,
     find_label_column,
     read_labels,
-    virtual_paths,
 )
-from camexp.data.imageset import PARTS, ImageSet
+from camexp.data.imageset import ImageSet
 from camexp.data.parquet_rows import ParquetFile, ParquetImages, open_file
 from camexp.errors import UserError, reason
 from camexp.record_log import cache_path
@@ -58,16 +54,7 @@ def stream_parquet(
             f"dataset.max_gb={max_gb:g} is less than the images' {source.bytes / 1e9:.1f} GB: trained on in random "
             "order, row groups are fetched again and again"
         )
-    named = [PARTS.index(SPLITS.get(split, "train")) for split in counts]
-    return ImageSet(
-        Path(path).expanduser(),
-        classes,
-        virtual_paths(Path(path).expanduser(), counts, names),
-        known,
-        part=IntArray(np.repeat(named, list(counts.values()))) if len(counts) > 1 else None,
-        source=source,
-        option="dataset.path",
-    )
+    return as_image_set(path, counts, names, known, classes, source)
 
 
 def _data_files(datasets: Any, path: str, config: str | None, download: bool) -> dict[str, list[str]]:

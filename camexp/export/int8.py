@@ -21,9 +21,9 @@ from camexp.errors import UserError, reason
 from camexp.export.check import Runner
 from camexp.export.graph import INPUT
 from camexp.export.onnx import onnx_runner
-from camexp.export.packages import require
 from camexp.images import UnreadableImage, read_image
 from camexp.models import CAMClassifier
+from camexp.packages import require
 from camexp.prediction import find_inputs
 
 # what passes 8-bit values on without a way through float32
@@ -74,7 +74,10 @@ def quantise(file: Path, model: CAMClassifier, paths: Sequence[Path], preprocess
     Raises:
         UserError: no image can be read, or onnxruntime cannot quantise this network.
     """
-    onnx, quantisation = require("onnx", "int8=true"), require("onnxruntime.quantization", "int8=true")
+    onnx, quantisation = (
+        require("onnx", "int8=true", "camexp[export]"),
+        require("onnxruntime.quantization", "int8=true", "camexp[export]"),
+    )
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     reader = _reader(quantisation.CalibrationDataReader, lambda: _inputs(model, paths, preprocessing))

@@ -13,8 +13,8 @@ from torch.export import ExportedProgram
 from camexp.errors import UserError, reason
 from camexp.export.check import Runner
 from camexp.export.graph import INPUT
-from camexp.export.packages import require
 from camexp.export.torch_export import quiet
+from camexp.packages import require
 
 MODEL = "model.onnx"
 LARGEST = (1 << 31) - 1  # bytes of one file: protobuf's limit
@@ -32,7 +32,7 @@ def require_packages() -> None:
         UserError: one of the ``export`` extra is not installed; told before any work.
     """
     for name in ("onnx", "onnxscript", "onnxruntime"):
-        require(name, "to=onnx")
+        require(name, "to=onnx", "camexp[export]")
 
 
 def write_onnx(program: ExportedProgram, outputs: list[str], folder: Path) -> Path:
@@ -43,7 +43,7 @@ def write_onnx(program: ExportedProgram, outputs: list[str], folder: Path) -> Pa
     """
     import torch
 
-    onnx = require("onnx", "to=onnx")
+    onnx = require("onnx", "to=onnx", "camexp[export]")
     try:
         with quiet():
             exported = torch.onnx.export(
@@ -85,7 +85,7 @@ def _is_empty(value: Any) -> bool:
 
 def add_metadata(path: Path, metadata: Mapping[str, Any]) -> None:
     """Into the file's ``metadata_props``: texts as they are, all else as JSON."""
-    onnx = require("onnx", "to=onnx")
+    onnx = require("onnx", "to=onnx", "camexp[export]")
     model = onnx.load(path)
     texts = {
         key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
@@ -98,7 +98,7 @@ def add_metadata(path: Path, metadata: Mapping[str, Any]) -> None:
 
 def onnx_runner(path: Path) -> Runner:
     """The file in onnxruntime, on the CPU."""
-    onnxruntime = require("onnxruntime", "to=onnx")
+    onnxruntime = require("onnxruntime", "to=onnx", "camexp[export]")
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors
     try:

@@ -9,8 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from camexp.models import pooling
-from camexp.models.convolution import convolve
-from camexp.models.winograd import Conv3x3
+from camexp.models.convolution import Conv3x3, convolve
 
 POOLS = ("gap", "tap", "lse", "gem", "attention")
 

@@ -13,6 +13,7 @@ from camexp.errors import UserError, nearest, reason
 from camexp.models.transformers import is_vision_transformer, vision_transformer
 from camexp.models.trunks import LIBRARIES, Trunk
 from camexp.models.unused import remove_unused
+from camexp.packages import require
 
 # what follows the spatial features, by the names that these libraries use
 AFTER_FEATURES = (
@@ -62,10 +63,7 @@ def timm_trunk(name: str, output_stride: int | None = None) -> Trunk:
     Raises:
         UserError: timm is not installed, has no such network, or the network has no features in space.
     """
-    try:
-        import timm
-    except ImportError as error:
-        raise UserError("model=timm needs timm: pip install 'camexp[timm]'") from error
+    timm = require("timm", "model=timm", "camexp[timm]")
     if not timm.is_model(name):
         raise UserError(f"model.name={name} is not a network of timm: {nearest(name, timm.list_models())}")
     if is_vision_transformer(name):

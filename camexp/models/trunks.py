@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from camexp import plugins
 from camexp.discovery import import_modules
 from camexp.errors import UserError, nearest, reason
-from camexp.models.winograd import shorten
+from camexp.models.convolution import shorten
 
 
 class Trunk(nn.Module):

@@ -1,4 +1,4 @@
-"""3×3 convolutions with four ninths of the multiplications, where nothing trains and a CPU computes.
+"""3×3 convolutions with four ninths of the multiplications.
 
 Winograd's minimal filtering F(2×2, 3×3): Lavin and Gray, *Fast Algorithms for Convolutional Neural Networks*, CVPR
 2016, equation 13: Y = Aᵀ[(G g Gᵀ) ⊙ (Bᵀ d B)]A for each tile of 2×2 outputs, summed over the channels: 16 products
@@ -11,14 +11,12 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 BETWEEN = 16 * 2**20  # bytes of what is between images and outputs, at most, if a row of tiles has no more
-MIN_CHANNELS, MIN_TILES = 128, 16  # with fewer the sums before and after take more than the products save
 
 _G = ((1.0, 0.0, 0.0), (0.5, 0.5, 0.5), (0.5, -0.5, 0.5), (0.0, 0.0, 1.0))
 
@@ -187,92 +185,3 @@ def weight_gradient(tiles: Tensor, gradient: Tensor) -> Tensor:
     g = torch.tensor(_G, dtype=exact.dtype)
     weights = torch.kron(g, g).T @ exact.view(16, -1)
     return weights.view(3, 3, channels, -1).permute(2, 3, 0, 1)
-
-
-class Conv3x3(nn.Conv2d):
-    """``nn.Conv2d`` with stride and padding 1, which takes the shorter way where that is one and nothing needs a
-    gradient.
-
-    >>> Conv3x3(4, 8)(torch.rand(1, 4, 5, 6)).shape
-    torch.Size([1, 8, 5, 6])
-    """
-
-    _kept: tuple[Any, Tensor, Tensor] | None = None
-
-    def __init__(self, in_channels: int, out_channels: int):
-        super().__init__(in_channels, out_channels, kernel_size=3, padding=1)
-
-    def forward(self, images: Tensor) -> Tensor:
-        dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else images.dtype
-        if not self._needs_no_gradient(images) or not is_shorter(self, images, MIN_TILES, dtype):
-            return super().forward(images)
-        bias = None if self.bias is None else self.bias.to(dtype)
-        with torch.autocast("cpu", enabled=False):
-            return convolve_transformed(images.to(dtype), self._transformed(dtype), bias)
-
-    def _needs_no_gradient(self, images: Tensor) -> bool:
-        return not torch.is_grad_enabled() or not (images.requires_grad or self.weight.requires_grad)
-
-    def _transformed(self, dtype: torch.dtype) -> Tensor:
-        """Kept until the weights are others: by their version, and by some of them, for ``weight.data`` has none."""
-        weight = self.weight.detach()
-        step = max(1, weight.numel() // 256)
-        some = weight.as_strided((weight.numel() // step,), (step,))  # in whatever order they lie in memory
-        state = dtype, weight.data_ptr(), 0 if weight.is_inference() else weight._version
-        if self._kept is None or self._kept[0] != state or not torch.equal(self._kept[1], some):
-            self._kept = state, some.clone(), transform_weights(weight, dtype)
-        return self._kept[2]
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_kept": None}
-
-
-def shorten(network: nn.Module) -> None:
-    """Make a :class:`Conv3x3` of each convolution of a network that could be one; its weights stay where they are.
-
-    >>> network = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 3, stride=2, padding=1))
-    >>> shorten(network)
-    >>> [type(layer).__name__ for layer in network]
-    ['Conv3x3', 'Conv2d']
-    """
-    for layer in network.modules():
-        if (
-            type(layer) is nn.Conv2d  # others have their own ways
-            and layer.kernel_size == (3, 3)
-            and layer.padding in (1, (1, 1))
-            and layer.padding_mode == "zeros"
-            and (layer.stride, layer.dilation, layer.groups) == ((1, 1), (1, 1), 1)
-        ):
-            layer.__class__ = Conv3x3
-
-
-def is_shorter(layer: nn.Conv2d, images: Tensor, tiles: int, dtype: torch.dtype | None = None) -> bool:
-    """Whether a 3×3 convolution of these images takes less time so.
-
-    Args:
-        layer: its channels are asked for alone.
-        images: ``(B, C, H, W)``.
-        tiles: how many there must be.
-        dtype: in which it is computed; ``None``: the images'.
-    """
-    if type(images) is not Tensor or images.device.type != "cpu" or torch.compiler.is_compiling():
-        return False  # a graph that is exported is a convolution
-    count = len(images) * -(-images.shape[-2] // 2) * -(-images.shape[-1] // 2)
-    return (
-        min(layer.in_channels, layer.out_channels) >= MIN_CHANNELS
-        and count >= tiles
-        and is_quicker(dtype or images.dtype)
-    )
-
-
-def is_quicker(dtype: torch.dtype) -> bool:
-    """Whether processors of this kind were found to be quicker so: x86 in float32, and in bfloat16 where the vector
-    unit multiplies it. AMX multiplies it so fast that the sums would take longer than what they save.
-
-    >>> is_quicker(torch.float64)
-    False
-    """
-    has = lambda name: bool(getattr(torch.cpu, f"_is_{name}_supported", bool)())  # noqa: E731
-    if dtype == torch.bfloat16:
-        return has("avx512_bf16") and not has("amx_tile")
-    return dtype == torch.float32 and has("avx2")

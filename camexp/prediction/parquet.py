@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from camexp.config import PredictOptions
-from camexp.errors import UserError
 from camexp.files import atomic_write
 from camexp.launching.shards import Shard
 from camexp.methods import describe_maps
+from camexp.packages import require
 from camexp.prediction.map_files import MapFiles, Portion, as_float16
 from camexp.prediction.results import Explanation
 from camexp.prediction.writer import Rows
@@ -154,8 +154,4 @@ def import_pyarrow() -> Any:
     Raises:
         UserError: it is not installed.
     """
-    try:
-        import pyarrow
-    except ImportError as error:
-        raise UserError("format=parquet needs pyarrow: pip install 'camexp[parquet]'") from error
-    return pyarrow
+    return require("pyarrow", "format=parquet", "camexp[parquet]")

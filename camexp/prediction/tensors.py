@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from camexp.config import PredictOptions
-from camexp.errors import UserError
 from camexp.files import atomic_write
 from camexp.launching.shards import Shard
 from camexp.methods import describe_maps
+from camexp.packages import require
 from camexp.prediction.map_files import MapFiles, Portion, as_float16
 from camexp.prediction.results import Explanation
 from camexp.prediction.writer import Rows
@@ -71,8 +71,4 @@ def import_safetensors() -> Any:
     Raises:
         UserError: it is not installed.
     """
-    try:
-        import safetensors.numpy
-    except ImportError as error:
-        raise UserError("format=safetensors needs safetensors: pip install safetensors") from error
-    return safetensors.numpy
+    return require("safetensors.numpy", "format=safetensors", "safetensors")

@@ -10,16 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from camexp.models import winograd
-from camexp.models.convolution import convolve
-from camexp.models.winograd import (
-    Conv3x3,
-    convolve_transformed,
-    shorten,
-    transform_images,
-    transform_weights,
-    weight_gradient,
-)
+from camexp.models import convolution
+from camexp.models.convolution import Conv3x3, convolve, shorten
+from camexp.models.winograd import convolve_transformed, transform_images, transform_weights, weight_gradient
 from camexp.precision import autocast
 
 SIZES = [(1, 14, 14), (2, 7, 9), (3, 1, 1), (1, 28, 5), (2, 2, 3)]
@@ -27,7 +20,7 @@ SIZES = [(1, 14, 14), (2, 7, 9), (3, 1, 1), (1, 28, 5), (2, 2, 3)]
 
 @pytest.fixture(autouse=True)
 def on_any_processor(monkeypatch):
-    monkeypatch.setattr(winograd, "is_quicker", lambda dtype: dtype in (torch.float32, torch.bfloat16))
+    monkeypatch.setattr(convolution, "is_quicker", lambda dtype: dtype in (torch.float32, torch.bfloat16))
 
 
 def layer(channels: int = 128, out: int = 160) -> Conv3x3:
@@ -167,6 +160,6 @@ def test_a_network_gives_the_same(trunk, monkeypatch):
     images = torch.randn(3, 3, 64, 64)
     found = model.explain(images, "all")
     assert any(getattr(one, "_kept", None) for one in model.modules())
-    monkeypatch.setattr(winograd, "is_quicker", lambda dtype: False)
+    monkeypatch.setattr(convolution, "is_quicker", lambda dtype: False)
     expected = model.explain(images, "all")
     torch.testing.assert_close(found.maps, expected.maps, rtol=0, atol=1e-4 * float(expected.maps.abs().max()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,22 @@ def ready_to_predict(tmp_path: Path) -> tuple[str, ...]:
         "ckpt=a.ckpt", "input=in", "batch_size=2", "num_workers=0", "gpus=0", "precision=32-true", "montage.images=4",
         "annotations=[coco,yolo,voc,masks]", "threshold.value=0.3", "label=[a,b]",
     )  # fmt: skip
+
+
+@pytest.fixture
+def power_cut(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Called, it lets the tenth batch from then on fail, once."""
+    from camexp.prediction import run
+
+    real, calls = run.explain, []
+
+    def explain(*arguments, **more):
+        calls.append(0)
+        if len(calls) == 10:
+            raise RuntimeError("power cut")
+        return real(*arguments, **more)
+
+    return lambda: monkeypatch.setattr(run, "explain", explain)
 
 
 def results(folder: Path) -> dict[str, bytes]:

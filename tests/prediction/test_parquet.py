@@ -60,19 +60,9 @@ def test_shards_have_their_own_files(script, ready_to_predict, tmp_path, small_f
     assert read(tmp_path / "out" / name for name in names).equals(read(sorted((tmp_path / "whole").glob("*.parquet"))))
 
 
-def test_an_interrupted_one_resumes(script, ready_to_predict, tmp_path, small_files, monkeypatch):
-    from camexp.prediction import run
-
+def test_an_interrupted_one_resumes(script, ready_to_predict, tmp_path, small_files, power_cut):
     assert script("predict.py", *ready_to_predict, "output=whole", "format=parquet").code == 0
-    real, calls = run.explain, []
-
-    def explain(*arguments, **more):
-        calls.append(0)
-        if len(calls) == 10:
-            raise RuntimeError("power cut")
-        return real(*arguments, **more)
-
-    monkeypatch.setattr(run, "explain", explain)
+    power_cut()
     assert script("predict.py", *ready_to_predict, "output=out", "format=parquet").code == 1
     assert not list((tmp_path / "out").glob("*.parquet"))
     assert script("predict.py", *ready_to_predict, "output=out", "format=parquet", "resume=auto").code == 0

@@ -49,22 +49,11 @@ def test_a_tensor_an_image(script, ready_to_predict, tmp_path):
 
 
 @pytest.mark.slow
-def test_resumed_and_in_shards(script, ready_to_predict, tmp_path, monkeypatch):
-    from camexp.prediction import run
-
+def test_resumed_and_in_shards(script, ready_to_predict, tmp_path, power_cut):
     arguments = (*ready_to_predict, "format=safetensors")
     assert script("predict.py", *arguments, "output=whole").code == 0
-    real, calls = run.explain, []
-
-    def explain(*arguments, **more):
-        calls.append(0)
-        if len(calls) == 10:
-            raise RuntimeError("power cut")
-        return real(*arguments, **more)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(run, "explain", explain)
-        assert script("predict.py", *arguments, "output=cut").code == 1
+    power_cut()
+    assert script("predict.py", *arguments, "output=cut").code == 1
     assert not list((tmp_path / "cut").glob("*.safetensors"))
     assert script("predict.py", *arguments, "output=cut", "resume=auto").code == 0
     assert results(tmp_path / "cut") == results(tmp_path / "whole")
