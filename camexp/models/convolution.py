@@ -1,7 +1,7 @@
 """3×3 convolutions on a CPU, quicker where less than all is asked for: no gradient, or that of the weights alone.
 
-Where nothing trains (:class:`Conv3x3`), and in the head of a frozen trunk (:func:`convolve`), they take
-:mod:`camexp.models.winograd`'s way if it is the shorter one. Else the gradient of the head's weights is a product of two
+Where nothing trains (:class:`Conv3x3`), and in the head of a frozen trunk (:func:`convolve`), they take the way of
+:mod:`camexp.models.winograd` if it is the shorter one. Else the gradient of the head's weights is a product of two
 matrices, for which a CPU reaches nearly its full speed; the convolution library's own way to it takes a third to a half
 longer (benchmarks/RESULTS.md).
 """
