@@ -1,9 +1,10 @@
-"""The methods of the ``regularise`` group side by side: each trained and evaluated with several seeds, mean and spread.
+"""Methods of the ``regularise`` group, or poolings of the head, side by side, with several seeds: mean and spread.
 
 ``python benchmarks/training_methods.py OUTPUT --data FOLDER --boxes boxes.csv --weights vgg16.safetensors`` on
 photographs with ``experiment=localise``, a frozen VGG-16; ``python benchmarks/training_methods.py OUTPUT`` on the
-embedded data set, whose network trains from scratch. What OUTPUT holds already is not trained again, so that it may be
-interrupted. Every figure is at the best threshold on its own images; last.ckpt is measured.
+embedded data set, whose network trains from scratch. ``--option model.head.pool`` compares the head's poolings. What
+OUTPUT holds already is not trained again, so that it may be interrupted. Every figure is at the best threshold on its
+own images; last.ckpt is measured.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ STORED = {
     "cutmix, on features": ["regularise=cutmix", "regularise.where=features"],
 }
 IMAGES = {"has": ["regularise=has"], "cutmix": ["regularise=cutmix"]}
+POOLINGS = {pool: [f"model.head.pool={pool}"] for pool in ("gap", "tap", "lse", "gem", "attention")}
 MAPS = {"cam": ["cam=cam", "cam.affinity=null"], "pc1, affinity": ["cam=pc1", "cam.affinity=auto"]}
 COLUMNS = {  # of metrics.json; percent
     "MaxBoxAccV2": "MaxBoxAccV2", "MaxBoxAcc": "MaxBoxAcc", "PxAP": "PxAP", "PxIoU": "PxIoU",
@@ -58,7 +60,8 @@ def main() -> None:
     parser.add_argument("--boxes", help="their boxes")
     parser.add_argument("--weights", help="ImageNet weights of VGG-16")
     parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--methods", help="some of the methods, as none,has")
+    parser.add_argument("--option", default="regularise", choices=("regularise", "model.head.pool"))
+    parser.add_argument("--methods", help="some of its values, as none,has")
     arguments = parser.parse_args()
     train, evaluate = ["dataset=shapes"], []
     methods = {name: options for name, options in STORED.items() if "on features" not in name} | IMAGES
@@ -67,6 +70,8 @@ def main() -> None:
         train = ["experiment=localise", *where, f"model.weights={arguments.weights}"]
         evaluate = [*where, f"boxes={arguments.boxes}"]
         methods = STORED | IMAGES
+    if arguments.option == "model.head.pool":
+        methods = POOLINGS
     if arguments.methods:
         methods = {name: methods[name] for name in arguments.methods.split(",")}
 
@@ -83,7 +88,8 @@ def main() -> None:
 
     some = rows[next(iter(rows))]["cam"][0]
     columns = {title: key for title, key in COLUMNS.items() if key in some}
-    print("\n| regularise | map | " + " | ".join(columns) + " | seconds |\n" + "|---" * (len(columns) + 3) + "|")
+    titles = [arguments.option, "map", *columns, "seconds"]
+    print(f"\n| {' | '.join(titles)} |\n" + "|---" * len(titles) + "|")
     for name, by_map in rows.items():
         for cam, found in by_map.items():
             cells = [spread([one[key] for one in found]) for key in columns.values()]

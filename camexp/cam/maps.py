@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from camexp.cam.memory import empty
+
 
 def class_activation_maps(activations: Tensor, weights: Tensor, labels: Tensor | None = None) -> Tensor:
     r"""One map for each image and class asked for, in one matrix product.
@@ -54,8 +56,7 @@ def upsample(maps: Tensor, size: tuple[int, int], out: Tensor | None = None) -> 
     Args:
         maps: ``(B, K, h, w)``.
         size: ``(H, W)`` in pixels.
-        out: where to put them, ``(B, K, H, W)`` of the maps' dtype. All classes of an image are 50 MB, which the
-            operating system clears first, page by page: batch after batch in one place takes half the time.
+        out: where to put them, ``(B, K, H, W)`` of the maps' dtype.
 
     Returns:
         ``(B, K, H, W)``.
@@ -66,7 +67,10 @@ def upsample(maps: Tensor, size: tuple[int, int], out: Tensor | None = None) -> 
     # as two matrix products: the same weights as F.interpolate's, a quarter of its time for many maps
     rows, columns = (_linear_weights(have, want, maps) for have, want in zip(maps.shape[-2:], size, strict=True))
     with torch.autocast(maps.device.type, enabled=False):
-        return torch.matmul(rows, maps @ columns.mT, out=out)
+        wide = maps @ columns.mT
+        if out is None and not wide.requires_grad:
+            out = empty((*maps.shape[:-2], *size), like=maps)
+        return torch.matmul(rows, wide, out=out)
 
 
 def _linear_weights(have: int, want: int, like: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ from camexp.models.winograd import (
 )
 
 # With fewer the sums before and after take more than the products save; what trains is transformed at every step
-MIN_CHANNELS, MIN_TILES, MIN_TILES_TRAINED = 128, 16, 512
+MIN_CHANNELS, MIN_TILES, MIN_TILES_TRAINED = {torch.float32: 128, torch.bfloat16: 256}, 16, 512
 
 
 def convolve(layer: nn.Conv2d, features: Tensor) -> Tensor:
@@ -159,12 +159,10 @@ def is_shorter(layer: nn.Conv2d, images: Tensor, tiles: int, dtype: torch.dtype 
     """
     if type(images) is not Tensor or images.device.type != "cpu" or torch.compiler.is_compiling():
         return False  # a graph that is exported is a convolution
+    dtype = dtype or images.dtype
     count = len(images) * -(-images.shape[-2] // 2) * -(-images.shape[-1] // 2)
-    return (
-        min(layer.in_channels, layer.out_channels) >= MIN_CHANNELS
-        and count >= tiles
-        and is_quicker(dtype or images.dtype)
-    )
+    channels = min(layer.in_channels, layer.out_channels)
+    return is_quicker(dtype) and channels >= MIN_CHANNELS[dtype] and count >= tiles
 
 
 def is_quicker(dtype: torch.dtype) -> bool:

@@ -119,14 +119,21 @@ def _pad(images: Tensor) -> tuple[Tensor, int, int]:
 
 def _transform_rows(padded: Tensor, tiles: Tensor) -> None:
     """Bᵀ d B into ``tiles``, ``(4, 4, B, rows, columns, C)``, from the first place of the first row on."""
-    down, across = tiles.shape[3:5]
-    d = [padded[:, i : i + 2 * down - 1 : 2] for i in range(4)]  # row i of all tiles
-    for i, row in enumerate((d[0] - d[2], d[1] + d[2], d[2] - d[1], d[1] - d[3])):
-        e = [row[:, :, j : j + 2 * across - 1 : 2] for j in range(4)]
-        torch.sub(e[0], e[2], out=tiles[i, 0])
-        torch.add(e[1], e[2], out=tiles[i, 1])
-        torch.sub(e[2], e[1], out=tiles[i, 2])
-        torch.sub(e[1], e[3], out=tiles[i, 3])
+    count, down, across, channels = tiles.shape[2:]
+    wide = 2 * across + 2
+    rows = _scratch("rows", tiles.dtype, 4, count, down, wide, channels)
+    d = [padded[:, i : i + 2 * down - 1 : 2, :wide] for i in range(4)]  # row i of all tiles
+    _transform(d, rows)
+    e = [rows[:, :, :, j : j + 2 * across - 1 : 2] for j in range(4)]
+    _transform(e, tiles.transpose(0, 1))
+
+
+def _transform(d: Sequence[Tensor], transformed: Tensor) -> None:
+    """Bᵀ d."""
+    torch.sub(d[0], d[2], out=transformed[0])
+    torch.add(d[1], d[2], out=transformed[1])
+    torch.sub(d[2], d[1], out=transformed[2])
+    torch.sub(d[1], d[3], out=transformed[3])
 
 
 def _add_products(products: Tensor, bias: Tensor | None, outputs: Tensor) -> None:
@@ -135,7 +142,8 @@ def _add_products(products: Tensor, bias: Tensor | None, outputs: Tensor) -> Non
         products[5] += bias  # the one that all four outputs have once
     count, down, _, across, _, channels = outputs.shape
     m = products.view(4, 4, count, down, across, channels)
-    for i, row in enumerate(((m[0] + m[1]).add_(m[2]), m[1].sub_(m[2]).sub_(m[3]))):
+    sums = m[0].add_(m[1]).add_(m[2]), m[1].sub_(m[2]).sub_(m[3])
+    for i, row in enumerate(sums):
         torch.add(row[0].add_(row[1]), row[2], out=outputs[:, :, i, :, 0])
         torch.sub(row[1].sub_(row[2]), row[3], out=outputs[:, :, i, :, 1])
 

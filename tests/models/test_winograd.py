@@ -95,8 +95,10 @@ def test_where_it_is_taken():
         assert not taken(conv.half(), images.half())
         conv.float()
         with torch.autocast("cpu", torch.bfloat16):
-            assert taken(conv, images) and conv._kept[2].dtype == torch.bfloat16
-            assert conv(images).dtype == torch.bfloat16
+            assert not taken(conv, images)  # fewer than 256 channels
+            wide = Conv3x3(256, 256)
+            assert taken(wide, images.repeat(1, 2, 1, 1)) and wide._kept[2].dtype == torch.bfloat16
+            assert wide(images.repeat(1, 2, 1, 1)).dtype == torch.bfloat16
     conv.requires_grad_(False)
     assert taken(conv, images)
     assert not taken(conv, images.clone().requires_grad_())
