@@ -61,7 +61,7 @@ def main() -> None:
     parser.add_argument("--weights", help="ImageNet weights of VGG-16")
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--option", default="regularise", choices=("regularise", "model.head.pool"))
-    parser.add_argument("--methods", help="some of its values, as none,has")
+    parser.add_argument("--methods", help="some of the rows, as none;has, on features")
     arguments = parser.parse_args()
     train, evaluate = ["dataset=shapes"], []
     methods = {name: options for name, options in STORED.items() if "on features" not in name} | IMAGES
@@ -73,7 +73,7 @@ def main() -> None:
     if arguments.option == "model.head.pool":
         methods = POOLINGS
     if arguments.methods:
-        methods = {name: methods[name] for name in arguments.methods.split(",")}
+        methods = {name: methods[name] for name in arguments.methods.split(";")}
 
     rows: dict[str, dict[str, list[dict[str, float]]]] = {name: {cam: [] for cam in MAPS} for name in methods}
     seconds: dict[str, list[float]] = {name: [] for name in methods}
