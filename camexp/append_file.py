@@ -2,8 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
+
+
+def are_there(folder: Path, lengths: Mapping[str, int]) -> bool:
+    """Whether the files of a folder have the bytes at least that they are said to have.
+
+    Args:
+        folder: what the names are relative to.
+        lengths: by name; 0: there need be none.
+    """
+    try:
+        return all(not length or (folder / name).stat().st_size >= length for name, length in lengths.items())
+    except OSError:
+        return False
 
 
 class AppendFile:

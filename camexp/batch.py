@@ -148,5 +148,7 @@ def _as_images(batch: Any, column: str | None, path: str) -> ImageSet:
             "the one that holds the bytes of files, or (H, W, 3) uint8 arrays"
         )
     images = columns[name]
+    if path in columns and len(columns[path]) != len(images):
+        raise UserError(f"path={path}: {len(columns[path])} values in that column, and {len(images)} images in {name}")
     paths = [Path(str(one)) for one in columns[path]] if path in columns else [Path(str(n)) for n in range(len(images))]
     return ImageSet(Path(), ("",), paths, [0] * len(images), source=_Column(images))

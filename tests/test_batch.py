@@ -78,6 +78,11 @@ def test_any_form_of_a_batch(explainer, paths):
     assert explainer({"bytes": []}).num_rows == 0
 
 
+def test_paths_of_other_images(explainer):
+    with pytest.raises(UserError, match="path=path: 1 values in that column, and 2 images in bytes"):
+        explainer({"bytes": [b"a", b"b"], "path": ["a.png"]})
+
+
 def test_what_is_no_image_is_told(explainer):
     with pytest.raises(UserError, match="column=None: no images in the columns photo: give the name"):
         explainer({"photo": [b""]})

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from camexp.cam.memory import empty
+from camexp.cam.memory import recycled
 
 
 def class_activation_maps(activations: Tensor, weights: Tensor, labels: Tensor | None = None) -> Tensor:
@@ -69,7 +69,7 @@ def upsample(maps: Tensor, size: tuple[int, int], out: Tensor | None = None) -> 
     with torch.autocast(maps.device.type, enabled=False):
         wide = maps @ columns.mT
         if out is None and not wide.requires_grad:
-            out = empty((*maps.shape[:-2], *size), like=maps)
+            out = recycled((*maps.shape[:-2], *size), like=maps)
         return torch.matmul(rows, wide, out=out)
 
 

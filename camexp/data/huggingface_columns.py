@@ -75,10 +75,10 @@ def read_labels(values: Sequence[Any], column: str, names: Sequence[str] | None)
     """
     kinds = {type(value) for value in values}
     if kinds - {int, bool} and kinds - {str}:
-        odd = next(value for value in values if type(value) not in (int, str))
+        odd = next((value for value in values if type(value) not in (int, bool, str)), None)
+        came = f"{odd!r:.60}, a {type(odd).__name__}" if kinds - {int, bool, str} else "both numbers and texts"
         raise UserError(
-            f"dataset.label_column={column} holds {odd!r:.60}, a {type(odd).__name__}: expected one class an image, "
-            "a whole number or a text"
+            f"dataset.label_column={column} holds {came}: expected one class an image, a whole number or a text"
         )
     if names is None:
         known = sorted(set(values))

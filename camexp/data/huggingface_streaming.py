@@ -74,7 +74,7 @@ def _data_files(datasets: Any, path: str, config: str | None, download: bool) ->
             f"dataset.path={path} cannot be streamed ({reason(error)}): expected Parquet files, local or in the hub"
             f"{todo}"
         ) from error
-    odd = next((file for files in found.values() for file in files if not file.endswith(".parquet")), None)
+    odd = next((file for files in found.values() for file in files if not file.lower().endswith(".parquet")), None)
     if odd or not found:
         raise UserError(
             f"dataset.streaming=true reads Parquet files, and dataset.path={path} holds {odd or 'none'}: leave it out"
@@ -106,23 +106,45 @@ _ADVICE = "expected whole Parquet files, and a network where they lie in the hub
 
 
 def _read_columns(path: str, files: Sequence[ParquetFile], image: str, label: str) -> tuple[list[Any], list[str]]:
-    """All labels, and what the table calls its images."""
+    """All labels, and what the table calls its images.
+
+    Raises:
+        UserError: a file without these columns, or without images in them; no rows at all.
+    """
     labels: list[Any] = []
     names: list[str] = []
     try:
         with Progress("reading labels", total=len(files), unit="files") as progress:
             for one in files:
                 with open_file(one.url) as parquet:
-                    nested = "path" in {field.name for field in _fields(parquet.schema_arrow.field(image).type)}
+                    nested = "path" in _check_columns(one.url, parquet.schema_arrow, image, label)
                     table = parquet.read([label, *([f"{image}.path"] if nested else [])])
                 labels += table.column(label).to_pylist()
                 rows = table.flatten().column(f"{image}.path").to_pylist() if nested else [None] * one.rows
                 names += [name or "" for name in rows]
                 progress.advance(1)
+    except UserError:
+        raise
     except Exception as error:
         raise UserError(f"dataset.path={path} cannot be streamed ({reason(error)}): {_ADVICE}") from error
+    if not labels:
+        raise UserError(f"dataset.path={path} holds no row: expected images")
     return labels, names
 
 
-def _fields(kind: Any) -> list[Any]:
-    return [kind.field(number) for number in range(kind.num_fields)]
+def _check_columns(url: str, schema: Any, image: str, label: str) -> dict[str, Any]:
+    """What the column of images has inside, by name."""
+    import pyarrow.types as types
+
+    if absent := {image, label} - set(schema.names):
+        raise UserError(
+            f"{url} has no column {absent.pop()}, as others of the data set have: expected the same columns"
+        )
+    kind = schema.field(image).type
+    inside = {kind.field(number).name: kind.field(number).type for number in range(kind.num_fields)}
+    content = inside.get("bytes") if types.is_struct(kind) else kind
+    if content is None or not (types.is_binary(content) or types.is_large_binary(content)):
+        raise UserError(
+            f"dataset.image_column={image} holds {kind}: expected images, as bytes or as structures with bytes"
+        )
+    return inside

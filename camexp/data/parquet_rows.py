@@ -16,7 +16,6 @@ from PIL import Image
 
 from camexp.data.source import bytes_digest
 from camexp.errors import UserError, reason
-from camexp.files import atomic_write
 from camexp.images import UnreadableImage, decode_image
 from camexp.locks import exclusive
 from camexp.record_log import KEY_BYTES, file_key
@@ -116,19 +115,26 @@ class ParquetImages:
 
     def _content(self, index: int) -> bytes | None:
         number, group, row = self._place(index)
-        value = self._group(self.files[number], group)[row].as_py()
-        content = value.get("bytes") if isinstance(value, dict) else value
+        value = self._value(self.files[number], group, row)
+        if isinstance(value, dict) and value["bytes"] is None and value.get("path"):
+            raise UnreadableImage(f"the table holds the path {value['path']}: dataset.streaming=false reads that")
+        content = value["bytes"] if isinstance(value, dict) else value
         return None if content is None else bytes(content)
 
-    def _group(self, file: ParquetFile, group: int) -> Any:
-        """The column in a row group, as an Arrow array."""
+    def _value(self, file: ParquetFile, group: int, row: int) -> Any:
+        """What the column holds in a row of a row group."""
         import pyarrow
 
         name = hashlib.blake2b(file.identity + f"{self.column} {group}".encode(), digest_size=16).hexdigest()
         kept = self.folder / f"{name}.arrow"
         for _ in range(10):  # others may make room for theirs at any moment
-            with contextlib.suppress(FileNotFoundError), pyarrow.memory_map(str(kept)) as mapped:
-                return pyarrow.ipc.open_file(mapped).get_batch(0).column(0)
+            try:
+                with pyarrow.memory_map(str(kept)) as mapped:
+                    return _row(pyarrow.ipc.open_file(mapped), row)
+            except FileNotFoundError:
+                pass
+            except pyarrow.ArrowInvalid:  # a power cut left it short
+                kept.unlink(missing_ok=True)
             with exclusive(kept.with_suffix(".lock"), "fetching a row group"):
                 if not kept.exists():
                     self._fetch(file, group, kept)
@@ -141,21 +147,22 @@ class ParquetImages:
 
         try:
             with open_file(file.url) as parquet:
-                table = parquet.read_row_group(group, columns=[self.column]).combine_chunks()
+                table = parquet.read_row_group(group, columns=[self.column])
         except Exception as error:  # the network's, of any library
             raise UserError(
                 f"{file.url} cannot be read ({reason(error)}): once it can, the same command with resume=auto goes on"
             ) from error
-        with atomic_write(kept) as temporary, pyarrow.OSFile(str(temporary), "wb") as out:
-            batch = table.to_batches()[0]
-            with pyarrow.ipc.new_file(out, batch.schema) as writer:
-                writer.write_batch(batch)
+        # one name, for who fetches it holds the lock: what a killed process leaves is written over
+        temporary = kept.with_suffix(".part")
+        with pyarrow.OSFile(str(temporary), "wb") as out, pyarrow.ipc.new_file(out, table.schema) as writer:
+            writer.write_table(table)  # of more than 2 GB in several batches
+        temporary.replace(kept)
         self._make_room(kept)
 
     def _make_room(self, newest: Path) -> None:
         """Remove the oldest row groups; who has one mapped keeps it."""
         kept = []
-        for path in self.folder.glob("[!.]*.arrow"):
+        for path in self.folder.glob("*.arrow"):
             with contextlib.suppress(FileNotFoundError):
                 told = path.stat()
                 kept.append((told.st_mtime_ns, told.st_size, path))
@@ -166,3 +173,13 @@ class ParquetImages:
             if path != newest:
                 path.unlink(missing_ok=True)
                 held -= size
+
+
+def _row(file: Any, row: int) -> Any:
+    """The value of one row of an Arrow file's only column, whatever batches it is in."""
+    for number in range(file.num_record_batches):
+        batch = file.get_batch(number)
+        if row < batch.num_rows:
+            return batch.column(0)[row].as_py()
+        row -= batch.num_rows
+    raise IndexError(f"no row {row}")

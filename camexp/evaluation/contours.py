@@ -11,8 +11,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from camexp.errors import UserError
 from camexp.evaluation.components import Components
+from camexp.packages import require
 
 
 def contours(cam: NDArray[np.floating], steps: int = 1000) -> Components:
@@ -25,10 +25,7 @@ def contours(cam: NDArray[np.floating], steps: int = 1000) -> Components:
     Returns:
         As :func:`components` does; the areas are OpenCV's, of the polygons through the outermost pixels' centres.
     """
-    try:
-        import cv2
-    except ImportError as error:
-        raise UserError("components_by=contours needs OpenCV: pip install 'camexp[contours]'") from error
+    cv2 = require("cv2", "components_by=contours", "camexp[contours]")
     image = (cam * 255).astype(np.uint8)
     height, width = image.shape
     levels, boxes, areas = [], [], []

@@ -31,15 +31,16 @@ def gather(folder: Path) -> None:
     shards = Shard(0, manifest.shards).all()
     folders = [shard.folder(folder) for shard in shards]
     found = [State.read(one) for one in folders]
-    if missing := [shard for shard, one in zip(shards, found, strict=True) if one is None or not one.finished]:
-        rows = [shard.rows(manifest.images, options.batch_size) for shard in shards]
+    rows = [shard.rows(manifest.images, options.batch_size) for shard in shards]
+    if missing := [shard for shard, one, some in zip(shards, found, rows, strict=True)
+                   if some and (one is None or not one.finished)]:  # fmt: skip
         done = sum(one.next - some.start for one, some in zip(found, rows, strict=True) if one)
         raise UserError(missing_shards(folder, missing, manifest.images - done, manifest.images))
     options = options.model_copy(update={"gpus": 0})  # the network says what it is, and computes nothing
     model, trained = load_model(options)
     images = find_images(options, model, trained)
     outcome = replace(new_outcome(images, options), folder=folder)
-    for one in folders:
+    for one in (folder for folder, some in zip(folders, rows, strict=True) if some):
         restore(one, outcome.scores, maps_again(options, images))
     if options.report and model is not None:
         write_page(outcome, model, options, folders)

@@ -19,7 +19,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from camexp.append_file import AppendFile
+from camexp.append_file import AppendFile, are_there
 from camexp.evaluation.scores import ScoredImage, Scores
 from camexp.evaluation.spooled_maps import Maps
 from camexp.files import atomic_write
@@ -52,7 +52,8 @@ class State:
         """What a process before left; ``None`` where there is nothing, or nothing sound."""
         try:
             with safe_open(folder / SUMS, "pt") as file:
-                return cls(**json.loads(file.metadata()["state"]))
+                state = cls(**json.loads(file.metadata()["state"]))
+            return state if are_there(folder, state.lengths) else None
         except (OSError, SafetensorError, ValueError, TypeError, KeyError):
             return None
 

@@ -13,6 +13,7 @@ from camexp.cam.maps import upsample
 from camexp.errors import UserError, nearest
 from camexp.methods.registry import METHODS
 from camexp.models.classifier import CAMClassifier, CAMResult, LabelsLike
+from camexp.packages import require
 
 # torch-cam's classes by the names people type
 TORCHCAM = {
@@ -45,10 +46,7 @@ class TorchCAM:
         Raises:
             UserError: torch-cam is not installed, or the network has no such layer.
         """
-        try:
-            from torchcam import methods
-        except ImportError as error:
-            raise UserError(f"cam={self.name} needs torch-cam: pip install 'camexp[methods]'") from error
+        methods = require("torchcam.methods", f"cam={self.name}", "camexp[methods]")
         layers = [self.layer or HEAD] if isinstance(self.layer, (str, type(None))) else list(self.layer)
         known = dict(model.named_modules())
         for layer in layers:

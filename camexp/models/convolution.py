@@ -8,6 +8,7 @@ longer (benchmarks/RESULTS.md).
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ from camexp.models.winograd import (
     transform_weights,
     weight_gradient,
 )
+from camexp.tracing import is_traced
 
 # With fewer the sums before and after take more than the products save; what trains is transformed at every step
 MIN_CHANNELS, MIN_TILES, MIN_TILES_TRAINED = {torch.float32: 128, torch.bfloat16: 256}, 16, 512
@@ -45,38 +47,39 @@ def convolve(layer: nn.Conv2d, features: Tensor) -> Tensor:
         dtype = torch.get_autocast_dtype("cpu")
         features, bias = features.to(dtype), None if bias is None else bias.to(dtype)
     with torch.autocast("cpu", enabled=False):
-        if is_shorter(layer, features, MIN_TILES_TRAINED):
-            return _InFewerProducts.apply(features, weight, bias)
+        if winograd_applies(layer, features, MIN_TILES_TRAINED):
+            return _WinogradConv.apply(features, weight, bias)
         return _OfFixedFeatures.apply(features, weight.to(features.dtype), bias)
 
 
-class _InFewerProducts(torch.autograd.Function):
+class _WinogradConv(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    def forward(ctx: Any, features: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         tiles = transform_images(features)
         ctx.save_for_backward(tiles)
-        ctx.dtype = weight.dtype
+        ctx.dtype, ctx.with_bias = weight.dtype, bias is not None
         products = torch.bmm(tiles, transform_weights(weight, features.dtype).mT)
         return transform_products(products, features.shape, bias)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, Tensor]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, Tensor | None]:  # type: ignore[override]
         (tiles,) = ctx.saved_tensors
         with torch.autocast("cpu", enabled=False):  # in the features' dtype, wherever backward is called
             weights = weight_gradient(tiles, gradient.to(tiles.dtype))
-        return None, weights.to(ctx.dtype), gradient.sum((0, 2, 3))
+        return None, weights.to(ctx.dtype), gradient.sum((0, 2, 3)) if ctx.with_bias else None
 
 
 class _OfFixedFeatures(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    def forward(ctx: Any, features: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(features)
+        ctx.with_bias = bias is not None
         return F.conv2d(features, weight, bias, padding=1)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, Tensor]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, Tensor | None]:  # type: ignore[override]
         (features,) = ctx.saved_tensors
         _, depth, height, width = features.shape
         channels = gradient.shape[1]
@@ -88,52 +91,74 @@ class _OfFixedFeatures(torch.autograd.Function):
                 for x in range(3):
                     seen = padded[:, y : y + height, x : x + width].reshape(-1, depth)
                     torch.mm(rows, seen, out=weights[y, x])
-        return None, weights.permute(2, 3, 0, 1), gradient.sum((0, 2, 3))
+        return None, weights.permute(2, 3, 0, 1), gradient.sum((0, 2, 3)) if ctx.with_bias else None
 
 
 class Conv3x3(nn.Conv2d):
-    """``nn.Conv2d`` with stride and padding 1, which takes the shorter way where that is one and nothing needs a
+    """``nn.Conv2d`` with stride and padding 1, which takes the shorter way where that is one and nothing of it needs a
     gradient.
+
+    Transformed weights are kept until the weights change: by an optimizer, by loading, by anything in place. Only a
+    change through ``weight.data``, which PyTorch does not count, is found by looking at a weight of each filter and of
+    each channel: to change less than a whole one of these, write ``with torch.no_grad(): layer.weight[…] = …``.
 
     >>> Conv3x3(4, 8)(torch.rand(1, 4, 5, 6)).shape
     torch.Size([1, 8, 5, 6])
     """
 
-    _kept: tuple[Any, Tensor, Tensor] | None = None
+    _kept = None  # the weights' state, some of them, and all of them transformed
 
     def __init__(self, in_channels: int, out_channels: int):
         super().__init__(in_channels, out_channels, kernel_size=3, padding=1)
 
     def forward(self, images: Tensor) -> Tensor:
-        dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else images.dtype
-        if not self._needs_no_gradient(images) or not is_shorter(self, images, MIN_TILES, dtype):
+        if type(images) is not Tensor or images.ndim != 4 or is_traced():
             return super().forward(images)
-        bias = None if self.bias is None else self.bias.to(dtype)
+        dtype = images.dtype
+        if torch.is_autocast_enabled("cpu") and dtype != torch.float64:
+            dtype = torch.get_autocast_dtype("cpu")
+        elif dtype != self.weight.dtype:
+            return super().forward(images)
+        if not self._needs_no_gradient(images) or not winograd_applies(self, images, MIN_TILES, dtype):
+            return super().forward(images)
+        bias = None if self.bias is None else self.bias.detach().to(dtype)
         with torch.autocast("cpu", enabled=False):
             return convolve_transformed(images.to(dtype), self._transformed(dtype), bias)
 
     def _needs_no_gradient(self, images: Tensor) -> bool:
-        return not torch.is_grad_enabled() or not (images.requires_grad or self.weight.requires_grad)
+        of = images, self.weight, self.bias
+        return not torch.is_grad_enabled() or not any(one is not None and one.requires_grad for one in of)
 
     def _transformed(self, dtype: torch.dtype) -> Tensor:
-        """Kept until the weights are others: by their version, and by some of them, for ``weight.data`` has none."""
         weight = self.weight.detach()
-        step = max(1, weight.numel() // 256)
-        some = weight.as_strided((weight.numel() // step,), (step,))  # in whatever order they lie in memory
+        some = self._some(weight)
         state = dtype, weight.data_ptr(), 0 if weight.is_inference() else weight._version
-        if self._kept is None or self._kept[0] != state or not torch.equal(self._kept[1], some):
-            self._kept = state, some.clone(), transform_weights(weight, dtype)
-        return self._kept[2]
+        kept = self._kept  # of one moment: other threads may replace it
+        if kept is None or kept[0] != state or not torch.equal(kept[1], some):
+            self._kept = kept = state, some, transform_weights(weight, dtype)
+        return kept[2]
+
+    def _some(self, weight: Tensor) -> Tensor:
+        """A weight of each filter and channel, of each of the nine places in turn."""
+        above, below = weight.shape[:2]
+        each = torch.arange(max(above, below), device=weight.device)
+        return weight[each % above, each % below, each % 3, each // 3 % 3]
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_kept": None}
 
+    def __prepare_scriptable__(self) -> nn.Conv2d:
+        """For torch.jit.script: the layer that it is one of."""
+        plain = copy.copy(self)
+        plain.__class__ = nn.Conv2d  # type: ignore[assignment]
+        return plain
 
-def shorten(network: nn.Module) -> None:
+
+def use_winograd(network: nn.Module) -> None:
     """Make a :class:`Conv3x3` of each convolution of a network that could be one; its weights stay where they are.
 
     >>> network = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 3, stride=2, padding=1))
-    >>> shorten(network)
+    >>> use_winograd(network)
     >>> [type(layer).__name__ for layer in network]
     ['Conv3x3', 'Conv2d']
     """
@@ -148,7 +173,7 @@ def shorten(network: nn.Module) -> None:
             layer.__class__ = Conv3x3
 
 
-def is_shorter(layer: nn.Conv2d, images: Tensor, tiles: int, dtype: torch.dtype | None = None) -> bool:
+def winograd_applies(layer: nn.Conv2d, images: Tensor, tiles: int, dtype: torch.dtype | None = None) -> bool:
     """Whether a 3×3 convolution of these images takes less time so.
 
     Args:
@@ -157,19 +182,19 @@ def is_shorter(layer: nn.Conv2d, images: Tensor, tiles: int, dtype: torch.dtype 
         tiles: how many there must be.
         dtype: in which it is computed; ``None``: the images'.
     """
-    if type(images) is not Tensor or images.device.type != "cpu" or torch.compiler.is_compiling():
+    if type(images) is not Tensor or images.device.type != "cpu" or is_traced():
         return False  # a graph that is exported is a convolution
     dtype = dtype or images.dtype
     count = len(images) * -(-images.shape[-2] // 2) * -(-images.shape[-1] // 2)
     channels = min(layer.in_channels, layer.out_channels)
-    return is_quicker(dtype) and channels >= MIN_CHANNELS[dtype] and count >= tiles
+    return winograd_is_faster(dtype) and channels >= MIN_CHANNELS[dtype] and count >= tiles
 
 
-def is_quicker(dtype: torch.dtype) -> bool:
+def winograd_is_faster(dtype: torch.dtype) -> bool:
     """Whether processors of this kind were found to be quicker so: x86 in float32, and in bfloat16 where the vector
     unit multiplies it. AMX multiplies it so fast that the sums would take longer than what they save.
 
-    >>> is_quicker(torch.float64)
+    >>> winograd_is_faster(torch.float64)
     False
     """
     has = lambda name: bool(getattr(torch.cpu, f"_is_{name}_supported", bool)())  # noqa: E731

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from camexp import plugins
 from camexp.discovery import import_modules
 from camexp.errors import UserError, nearest, reason
-from camexp.models.convolution import shorten
+from camexp.models.convolution import use_winograd
 
 
 class Trunk(nn.Module):
@@ -36,7 +36,7 @@ class Trunk(nn.Module):
         beyond: tuple[str, ...] = ("classifier.",), prefix: str = "features.",
     ):  # fmt: skip
         super().__init__()
-        shorten(features)
+        use_winograd(features)
         self.features = features
         self.out_channels = out_channels
         self.stride = stride

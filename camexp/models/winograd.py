@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-BETWEEN = 16 * 2**20  # bytes of what is between images and outputs, at most, if a row of tiles has no more
+SCRATCH_BYTES = 16 * 2**20  # of tiles, and of products, at most, if a row of tiles has no more
 
 _G = ((1.0, 0.0, 0.0), (0.5, 0.5, 0.5), (0.5, -0.5, 0.5), (0.0, 0.0, 1.0))
 
@@ -35,7 +35,7 @@ def transform_weights(weight: Tensor, dtype: torch.dtype) -> Tensor:
     torch.Size([16, 6, 4])
     """
     exact = weight.detach().to(torch.promote_types(weight.dtype, torch.float32))
-    g = torch.tensor(_G, dtype=exact.dtype)
+    g = torch.tensor(_G, dtype=exact.dtype, device=exact.device)
     with torch.autocast("cpu", enabled=False):
         products = torch.kron(g, g) @ exact.permute(2, 3, 0, 1).reshape(9, -1)
     return products.view(16, *weight.shape[:2]).to(dtype)
@@ -72,8 +72,8 @@ def transform_products(products: Tensor, size: Sequence[int], bias: Tensor | Non
     """
     count, _, height, width = size
     down, across = -(-height // 2), -(-width // 2)
-    outputs = products.new_empty(count, down, 2, across, 2, products.shape[-1])
-    _add_products(products, bias, outputs)
+    outputs, tiled = _new_outputs(products, count, down, across, products.shape[-1])
+    _add_products(products, bias, tiled)
     return _cut(outputs, height, width)
 
 
@@ -97,15 +97,16 @@ def convolve_transformed(images: Tensor, transformed: Tensor, bias: Tensor | Non
     count, channels, height, width = images.shape
     padded, down, across = _pad(images)
     above = transformed.shape[1]
-    outputs = images.new_empty(count, down, 2, across, 2, above)
-    most = max(1, BETWEEN // (16 * count * across * max(channels, above) * images.element_size()))
+    outputs, tiled = _new_outputs(images, count, down, across, above)
+    row = 16 * count * across * max(channels, above) * images.element_size()
+    most = max(1, SCRATCH_BYTES // max(1, row))
     for top in range(0, down, most):
         rows = min(most, down - top)
-        tiles = _scratch("tiles", images.dtype, 16, count * rows * across, channels)
-        products = _scratch("products", images.dtype, 16, count * rows * across, above)
+        tiles = _scratch("tiles", images, 16, count * rows * across, channels)
+        products = _scratch("products", images, 16, count * rows * across, above)
         _transform_rows(padded[:, 2 * top :], tiles.view(4, 4, count, rows, across, channels))
         torch.bmm(tiles, transformed.mT, out=products)
-        _add_products(products, bias, outputs[:, top : top + rows])
+        _add_products(products, bias, tiled[:, top : top + rows])
     return _cut(outputs, height, width)
 
 
@@ -121,7 +122,7 @@ def _transform_rows(padded: Tensor, tiles: Tensor) -> None:
     """Bᵀ d B into ``tiles``, ``(4, 4, B, rows, columns, C)``, from the first place of the first row on."""
     count, down, across, channels = tiles.shape[2:]
     wide = 2 * across + 2
-    rows = _scratch("rows", tiles.dtype, 4, count, down, wide, channels)
+    rows = _scratch("rows", tiles, 4, count, down, wide, channels)
     d = [padded[:, i : i + 2 * down - 1 : 2, :wide] for i in range(4)]  # row i of all tiles
     _transform(d, rows)
     e = [rows[:, :, :, j : j + 2 * across - 1 : 2] for j in range(4)]
@@ -148,23 +149,30 @@ def _add_products(products: Tensor, bias: Tensor | None, outputs: Tensor) -> Non
         torch.sub(row[1].sub_(row[2]), row[3], out=outputs[:, :, i, :, 1])
 
 
+def _new_outputs(like: Tensor, count: int, down: int, across: int, channels: int) -> tuple[Tensor, Tensor]:
+    """``(B, K, H', W')`` in channels_last, and the same memory as ``(B, rows, 2, columns, 2, K)``."""
+    size = count, channels, 2 * down, 2 * across
+    whole = torch.empty(size, dtype=like.dtype, device=like.device, memory_format=torch.channels_last)
+    return whole, whole.permute(0, 2, 3, 1).view(count, down, 2, across, 2, channels)
+
+
 def _cut(outputs: Tensor, height: int, width: int) -> Tensor:
-    count, down, _, across, _, channels = outputs.shape
-    whole = outputs.view(count, 2 * down, 2 * across, channels)[:, :height, :width].permute(0, 3, 1, 2)
-    return whole.contiguous(memory_format=torch.channels_last)
+    if outputs.shape[-2:] == (height, width):
+        return outputs
+    return outputs[..., :height, :width].contiguous(memory_format=torch.channels_last)
 
 
-_kept = threading.local()
+_thread = threading.local()
 
 
-def _scratch(name: str, dtype: torch.dtype, *size: int) -> Tensor:
-    """Memory of this thread, the same for each call: of new memory the system clears every page first."""
-    buffers: dict[tuple[str, torch.dtype], Tensor] = _kept.__dict__.setdefault("buffers", {})
-    count = math.prod(size)
-    if (name, dtype) not in buffers or len(buffers[name, dtype]) < count:
+def _scratch(name: str, like: Tensor, *size: int) -> Tensor:
+    """Memory of this thread, the same for all layers: of new memory the system clears every page first."""
+    buffers: dict[tuple[str, torch.dtype], Tensor] = _thread.__dict__.setdefault("buffers", {})
+    key, count = (name, like.dtype), math.prod(size)
+    if key not in buffers or len(buffers[key]) < count:
         with torch.inference_mode(False):  # one that may be written in any mode
-            buffers[name, dtype] = torch.empty(count, dtype=dtype)
-    return buffers[name, dtype][:count].view(size)
+            buffers[key] = torch.empty(count, dtype=like.dtype, device=like.device)
+    return buffers[key][:count].view(size)
 
 
 def weight_gradient(tiles: Tensor, gradient: Tensor) -> Tensor:
@@ -190,6 +198,6 @@ def weight_gradient(tiles: Tensor, gradient: Tensor) -> Tensor:
         torch.neg(right, out=spread[i, 3])
     products = torch.bmm(spread.view(16, -1, channels).mT, tiles)
     exact = products.to(torch.promote_types(products.dtype, torch.float32))
-    g = torch.tensor(_G, dtype=exact.dtype)
+    g = torch.tensor(_G, dtype=exact.dtype, device=exact.device)
     weights = torch.kron(g, g).T @ exact.view(16, -1)
     return weights.view(3, 3, channels, -1).permute(2, 3, 0, 1)

@@ -48,10 +48,11 @@ def gather(folder: Path) -> None:
         log.info(f"  look at      {display_path(folder / REPORT)}   (in a browser)")
     if outputs.annotations:
         log.info(f"  annotations  {outputs.annotations.summary()}")
-    missing = [shard for shard, state in zip(shards, states, strict=True) if state is None or not state.finished]
+    rows = [len(shard.rows(manifest.images, block_size(options))) for shard in shards]
+    missing = [
+        shard for shard, state, count in zip(shards, states, rows, strict=True)
+        if count and (state is None or not state.finished)
+    ]  # fmt: skip
     if missing:
-        absent = sum(
-            len(shard.rows(manifest.images, block_size(options))) - (state.explained + state.skipped if state else 0)
-            for shard, state in zip(shards, states, strict=True)
-        )
+        absent = sum(rows) - explained - skipped
         raise UserError(missing_shards(folder, missing, absent, manifest.images))

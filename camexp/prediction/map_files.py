@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
+from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,22 +42,24 @@ class MapFiles(Writer):
         self.folder = folder
         self.prefix = "maps" if shard.count == 1 else f"maps-{shard.name}"
 
-    def assemble(self, records: Sequence[Path], finished: bool = True) -> None:
+    def assemble(self, records: Sequence[Path], finished: bool = True) -> Sequence[Path]:
         if not finished:
-            return
+            return ()
         for path in self.folder.glob(f"{self.prefix}-[0-9][0-9][0-9][0-9][0-9].{self.suffix}"):
             path.unlink()  # of an earlier run, which may have had more
-        number = held = 0
+        held = 0
+        made: list[Path] = []
         with ExitStack() as file:
             for one in (one for path in records if path.exists() for one in self.read(path)):
                 if not held:
-                    append = file.enter_context(self.writing(self.folder / f"{self.prefix}-{number:05d}.{self.suffix}"))
-                    number += 1
+                    made.append(self.folder / f"{self.prefix}-{len(made):05d}.{self.suffix}")
+                    append = file.enter_context(self.writing(made[-1]))
                 append(one.content)
                 held += one.size
                 if held >= FILE_BYTES:
                     file.close()
                     held = 0
+        return made
 
     def read(self, records: Path) -> Iterator[Portion]:
         """The records again, one by one."""
@@ -64,6 +68,15 @@ class MapFiles(Writer):
     def writing(self, path: Path) -> AbstractContextManager[Callable[[Any], None]]:
         """A file, whole or not at all: in the block, what takes one image's maps after the other."""
         raise NotImplementedError
+
+
+def as_text(path: str | PathLike[str]) -> str:
+    """A path, or a class's name, as valid text: bytes that are none are written out, so that no two become one.
+
+    >>> as_text(os.fsdecode(b"caf\xe9.jpg"))
+    'caf\\xe9.jpg'
+    """
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def as_float16(cam: NDArray[np.float32]) -> NDArray[Any]:

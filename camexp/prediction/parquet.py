@@ -13,7 +13,7 @@ from camexp.files import atomic_write
 from camexp.launching.shards import Shard
 from camexp.methods import describe_maps
 from camexp.packages import require
-from camexp.prediction.map_files import MapFiles, Portion, as_float16
+from camexp.prediction.map_files import MapFiles, Portion, as_float16, as_text
 from camexp.prediction.results import Explanation
 from camexp.prediction.writer import Rows
 
@@ -130,9 +130,9 @@ def maps_batch(image: Explanation, rows: Rows, schema: Any, **more: Any) -> Any:
     maps = [as_float16(cam) for cam in image.maps]
     boxes = [row[4:8] for row in rows]
     columns = {
-        "path": [str(image.path).encode("utf-8", "replace").decode()] * count,
+        "path": [as_text(image.path)] * count,
         "digest": [image.digest] * count,
-        "class": [image.classes[label].encode("utf-8", "replace").decode() for label in image.labels],
+        "class": [as_text(image.classes[label]) for label in image.labels],
         "label": [int(label) for label in image.labels],
         "probability": [float(image.probabilities[label]) for label in image.labels],
         **{name: [None if box[n] is None else int(box[n]) for box in boxes]

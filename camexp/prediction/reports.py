@@ -53,10 +53,11 @@ class Report(Writer):
         # in ASCII: a file name that is not valid UTF-8 comes back as it was
         return json.dumps(report_item(image, rows, self.count, self.normalisation)).encode() + b"\n"
 
-    def assemble(self, records: Sequence[Path], finished: bool = True) -> None:
+    def assemble(self, records: Sequence[Path], finished: bool = True) -> Sequence[Path]:
         with ImageReport(self.folder / REPORT, self.count, "Where the network looked", self.page) as page:
             for number, line in enumerate(read_lines(records)):
                 page.add(number, json.loads(line))
+        return [self.folder / REPORT]
 
 
 def describe_page(count: int, model: CAMClassifier, options: PredictOptions) -> dict[str, Any]:

@@ -84,14 +84,15 @@ def predict(model: CAMClassifier, images: ImageSet, options: PredictOptions) -> 
         writing = Writing(folder, outputs.all, rows, state)
     except OSError as error:
         raise UserError(f"output={folder} cannot be gone on with ({error}): give another folder") from error
-    try:
-        with writing_as(shard.name), interrupts, writing:
-            outcome.montages = _explain_all(model, images, options, writing, interrupts)
-    finally:
-        outcome.explained, outcome.skipped = writing.state.explained, writing.state.skipped
-        writing.assemble(whole=shard.count == 1)
-        if not writing.state.finished:
-            log.warning(_progress(outcome))
+    with writing_as(shard.name):
+        try:
+            with interrupts, writing:
+                outcome.montages = _explain_all(model, images, options, writing, interrupts)
+        finally:
+            outcome.explained, outcome.skipped = writing.state.explained, writing.state.skipped
+            writing.assemble(whole=shard.count == 1)
+            if not writing.state.finished:
+                log.warning(_progress(outcome))
     outcome.annotated = outputs.annotations.summary() if outputs.annotations and shard.count == 1 else ""
     if interrupts.signum and not writing.state.finished:
         stopped = f"stopped by {signal_name(interrupts.signum)}"

@@ -37,16 +37,17 @@ class Table(Writer):
     def __init__(self, folder: Path):
         self.folder = folder
 
-    def assemble(self, records: Sequence[Path], finished: bool = True) -> None:
+    def assemble(self, records: Sequence[Path], finished: bool = True) -> Sequence[Path]:
         there = [path for path in records if path.exists()]
         if there == [self.folder / self.records] or not there:
-            return
+            return ()
         with atomic_write(self.folder / self.records) as temporary, temporary.open("wb") as file:
             file.write(self.header)
             for path in there:
                 with path.open("rb") as rows:
                     rows.seek(len(self.header))
                     shutil.copyfileobj(rows, file)
+        return ()
 
 
 class Predictions(Table):

@@ -46,14 +46,18 @@ class Writer:
         """The record of an image that could not be read."""
         return b""
 
-    def assemble(self, records: Sequence[Path], finished: bool = True) -> None:
+    def assemble(self, records: Sequence[Path], finished: bool = True) -> Sequence[Path]:
         """Write what is of all images together; what an earlier call wrote is replaced.
 
         Args:
             records: files of records in the order of the images, one of each shard; those that were never begun
                 do not exist.
             finished: whether these are all of the images.
+
+        Returns:
+            The files without which the results are not whole.
         """
+        return ()
 
 
 def read_lines(records: Sequence[Path]) -> Iterator[bytes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -10,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
 
-from camexp.append_file import AppendFile
+from camexp.append_file import AppendFile, are_there
 from camexp.files import read_json, write_json
 from camexp.in_order import InOrder
 from camexp.prediction.results import Explanation
@@ -27,8 +28,8 @@ class State:
     Attributes:
         next: the index of the first image whose results are not all written.
         explained, skipped: how many before it are explained, and how many could not be read.
-        lengths: bytes of each file of records up to there.
-        finished: whether that was the last.
+        lengths: bytes of each file of records up to there, and of the files that were assembled of them.
+        finished: whether that was the last, and what is of all images is assembled.
     """
 
     next: int
@@ -40,7 +41,8 @@ class State:
     @classmethod
     def read(cls, folder: Path) -> State | None:
         """What a process before left; ``None`` where there is nothing, or nothing sound."""
-        return read_json(folder / STATE, cls)
+        state = read_json(folder / STATE, cls)
+        return state if state is not None and are_there(folder, state.lengths) else None
 
 
 class _Prepared(NamedTuple):
@@ -86,10 +88,8 @@ class Writing:
         self._order.put(index, _Prepared([one.skip(index, path, reason) for one in self.writers], False))
 
     def close(self) -> None:
-        """Append what waits for images that never came, save how far it is, and assemble; once."""
-        if self._order.next == self.rows.stop:
-            self.state.finished = True
-        if self._saved or self.state.finished:
+        """Append what waits for images that never came, and save how far it is; once."""
+        if self._saved or self.is_whole:
             self._save()
         self._closing = True  # what comes after a gap is in the tables, and is not what a later process goes on from
         self._order.finish()
@@ -97,16 +97,27 @@ class Writing:
             file.close()
 
     def assemble(self, whole: bool = True) -> None:
-        """What is of all images together, of those that are there; once they all are, hidden records are removed.
+        """What is of all images together, of those that are there; once they all are, that is said in the state, and
+        hidden records are removed. A process that is killed before leaves it to the next one.
 
         Args:
             whole: the rows are all of the prediction; else only what a shard has by itself.
         """
-        for one, file in zip(self.writers, self._files, strict=True):
-            if whole or one.of_shard:
-                one.assemble([file.path], self.state.finished)
-                if self.state.finished and one.records.startswith("."):
-                    file.path.unlink(missing_ok=True)
+        some = [pair for pair in zip(self.writers, self._files, strict=True) if whole or pair[0].of_shard]
+        made = [path for one, file in some for path in one.assemble([file.path], self.is_whole)]
+        if self.is_whole:
+            hidden = {one.records: file.path for one, file in some if one.records.startswith(".")}
+            kept = {name: length for name, length in self.state.lengths.items() if name not in hidden}
+            self.state.lengths = kept | {os.path.relpath(path, self.folder): path.stat().st_size for path in made}
+            self.state.finished = True
+            self._save()
+            for path in hidden.values():
+                path.unlink(missing_ok=True)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the results of all images are there."""
+        return self.state.next == self.rows.stop
 
     def _append(self, prepared: _Prepared) -> None:
         for file, record in zip(self._files, prepared.records, strict=True):

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from camexp import UserError
-from camexp.data import find_huggingface, parquet_rows
+from camexp.data import find_huggingface, huggingface_columns, parquet_rows
+from camexp.images import UnreadableImage
 from tests.conftest import TINY
 from tests.data import layouts
 
@@ -132,3 +133,68 @@ def test_train_evaluate_and_predict(script, tmp_path, options):
                   "output=maps", "label=predicted")  # fmt: skip
     assert done.code == 0, done.err
     assert (tmp_path / "maps/predictions.csv").read_text().count("\n") == 1 + 16
+
+
+def test_a_kept_row_group_that_a_power_cut_left_short_is_fetched_again(options):
+    images = find_huggingface(**options, streaming=True)
+    expected = images.digest(0)
+    (kept,) = Path(options["root"], "row-groups").glob("*.arrow")
+    for left in (0, 8, kept.stat().st_size // 2):
+        kept.write_bytes(kept.read_bytes()[:left])
+        assert images.digest(0) == expected
+
+
+def test_what_a_killed_fetch_left_is_written_over(options, monkeypatch):
+    images = find_huggingface(**options, streaming=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        for _ in range(3):
+            with pytest.raises(KeyboardInterrupt):
+                images.read(0)
+    assert [path.suffix for path in groups(options["root"]) if path.suffix != ".lock"] == [".part"]
+    images.read(0)
+    assert [path.suffix for path in groups(options["root"]) if path.suffix != ".lock"] == [".arrow"]
+
+
+def test_a_row_group_in_several_batches(tmp_path):
+    """As Arrow divides one of more than 2 GB."""
+    schema = pa.schema([("image", pa.binary())])
+    with pa.OSFile(str(tmp_path / "a.arrow"), "wb") as out, pa.ipc.new_file(out, schema) as writer:
+        for some in ([b"a", b"b"], [], [b"c"]):
+            writer.write_batch(pa.record_batch([some], schema=schema))
+    with pa.memory_map(str(tmp_path / "a.arrow")) as mapped:
+        assert [parquet_rows._row(pa.ipc.open_file(mapped), row) for row in range(3)] == [b"a", b"b", b"c"]
+
+
+@pytest.mark.parametrize(
+    "columns, says",
+    [
+        ({"image": ["x.png", "y.png"]}, "dataset.image_column=image holds string: expected images, as bytes"),
+        ({"image": [3, 4]}, "holds int64"),
+        ({"image": [{"path": "x.png"}, {"path": "y.png"}]}, "holds struct<path: string>"),
+    ],
+)
+def test_columns_without_images(tmp_path, columns, says):
+    pq.write_table(pa.table({**columns, "label": [0, 1]}), tmp_path / "a.PARQUET")
+    with pytest.raises(UserError, match=says):
+        find_huggingface(
+            path=str(tmp_path / "a.PARQUET"), root=str(tmp_path / "kept"), image_column="image", label_column="label",
+            streaming=True,
+        )  # fmt: skip
+
+
+def test_an_image_that_is_only_a_path(tmp_path):
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    column = pa.array([{"bytes": None, "path": "x.png"}, {"bytes": None, "path": "y.png"}], kind)
+    pq.write_table(pa.table({"image": column, "label": [0, 1]}), tmp_path / "a.parquet")
+    images = find_huggingface(
+        path=str(tmp_path / "a.parquet"), root=str(tmp_path / "kept"), image_column="image", label_column="label",
+        streaming=True,
+    )  # fmt: skip
+    with pytest.raises(UnreadableImage, match="holds the path x.png: dataset.streaming=false reads that"):
+        images.read(0)
+
+
+def test_labels_of_two_kinds():
+    with pytest.raises(UserError, match="dataset.label_column=label holds both numbers and texts"):
+        huggingface_columns.read_labels([0, "a"], "label", None)

@@ -71,6 +71,13 @@ def test_shards_joined_are_the_undivided_evaluation(script, ready, quiet, tmp_pa
         gathered = run_process("camexp/gather.py", "out", cwd=tmp_path)
         assert gathered.code == 0 and "MaxBoxAccV2" in gathered.out, gathered.err
         assert found(tmp_path / "out") == quiet
+    scored = tmp_path / "out" / "shards" / "00001-of-00003" / ".scored.jsonl"
+    scored.write_bytes(scored.read_bytes()[:100])
+    gathered = run_process("camexp/gather.py", "out", cwd=tmp_path)
+    assert gathered.code == 1 and "10 of 24 images are missing, of shard 1" in gathered.err
+    assert script("evaluate.py", *ready, "output=out", "shards=3", "shard=1", "resume=auto").code == 0
+    gathered = run_process("camexp/gather.py", "out", cwd=tmp_path)
+    assert gathered.code == 0 and found(tmp_path / "out") == quiet
 
 
 @pytest.mark.slow

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import pickle
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 import torch
@@ -11,7 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from camexp.models import convolution
-from camexp.models.convolution import Conv3x3, convolve, shorten
+from camexp.models.convolution import Conv3x3, convolve, use_winograd
 from camexp.models.winograd import convolve_transformed, transform_images, transform_weights, weight_gradient
 from camexp.precision import autocast
 
@@ -20,7 +22,7 @@ SIZES = [(1, 14, 14), (2, 7, 9), (3, 1, 1), (1, 28, 5), (2, 2, 3)]
 
 @pytest.fixture(autouse=True)
 def on_any_processor(monkeypatch):
-    monkeypatch.setattr(convolution, "is_quicker", lambda dtype: dtype in (torch.float32, torch.bfloat16))
+    monkeypatch.setattr(convolution, "winograd_is_faster", lambda dtype: dtype in (torch.float32, torch.bfloat16))
 
 
 def layer(channels: int = 128, out: int = 160) -> Conv3x3:
@@ -72,7 +74,7 @@ def test_on_fixed_features_it_trains_as_the_library_does(precision):
         (out.float().sigmoid().mean((2, 3)) @ torch.linspace(-1, 1, 160)).square().sum().backward()
         gradients.append((conv.weight.grad, conv.bias.grad))
     name = type(convolve(conv, features).grad_fn).__name__
-    assert name == "_InFewerProductsBackward"
+    assert name == "_WinogradConvBackward"
     for found, expected in zip(*gradients, strict=True):
         assert found.dtype == torch.float32
         assert relative_error(found, expected.double()) < (1e-5 if precision == "32-true" else 2e-2)
@@ -147,7 +149,7 @@ def test_which_layers_of_a_network():
     ).requires_grad_(False)  # fmt: skip
     images = torch.rand(1, 128, 16, 16)
     before = network(images)
-    shorten(network)
+    use_winograd(network)
     assert [type(one) is Conv3x3 for one in network] == [True, False, False, False, False, False, True]
     torch.testing.assert_close(network(images), before, rtol=1e-4, atol=1e-4)
 
@@ -162,6 +164,79 @@ def test_a_network_gives_the_same(trunk, monkeypatch):
     images = torch.randn(3, 3, 64, 64)
     found = model.explain(images, "all")
     assert any(getattr(one, "_kept", None) for one in model.modules())
-    monkeypatch.setattr(convolution, "is_quicker", lambda dtype: False)
+    monkeypatch.setattr(convolution, "winograd_is_faster", lambda dtype: False)
     expected = model.explain(images, "all")
     torch.testing.assert_close(found.maps, expected.maps, rtol=0, atol=1e-4 * float(expected.maps.abs().max()))
+
+
+def test_some_rows_at_a_time(monkeypatch):
+    images, weight, bias = torch.randn(2, 5, 13, 10), torch.randn(7, 5, 3, 3), torch.randn(7)
+    expected = F.conv2d(images, weight, bias, padding=1)
+    for most in (1, 20_000):  # a row of tiles, and three of them
+        monkeypatch.setattr("camexp.models.winograd.SCRATCH_BYTES", most)
+        found = convolve_transformed(images, transform_weights(weight, torch.float32), bias)
+        torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+    assert convolve_transformed(images[:0], transform_weights(weight, torch.float32)).shape == (0, 7, 13, 10)
+
+
+def test_threads_have_memory_of_their_own():
+    weight = torch.randn(64, 64, 3, 3)
+    transformed = transform_weights(weight, torch.float32)
+    images = [torch.randn(1, 64, 20 + 2 * size, 32) for size in range(8)]
+    expected = [F.conv2d(one, weight, padding=1) for one in images]
+
+    def often(one):
+        return [convolve_transformed(one, transformed) for _ in range(20)]
+
+    with ThreadPoolExecutor(4) as pool:
+        for results, other in zip(pool.map(often, images), expected, strict=True):
+            for found in results:
+                torch.testing.assert_close(found, other, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("changed", [3, 101, (slice(None), 5), (slice(None), 126)])
+def test_a_filter_or_a_channel_changed_behind_its_back(changed):
+    conv, images = layer().requires_grad_(False), torch.rand(2, 128, 8, 8)
+    assert taken(conv, images)
+    conv.weight.data[changed] *= 10
+    expected = F.conv2d(images, conv.weight, conv.bias, padding=1)
+    torch.testing.assert_close(conv(images), expected, atol=1e-3, rtol=1e-3)
+
+
+def test_a_bias_that_trains_over_frozen_weights():
+    conv, images = layer(), torch.rand(2, 128, 8, 8)
+    conv.weight.requires_grad_(False)
+    conv(images).sum().backward()
+    torch.testing.assert_close(conv.bias.grad, torch.full_like(conv.bias, 128.0))
+    with torch.no_grad():
+        assert taken(conv, images)
+
+
+def test_what_pytorch_transforms_is_a_plain_convolution():
+    conv, images = layer().requires_grad_(False), torch.rand(2, 128, 8, 8)
+    plain = F.conv2d(images, conv.weight, conv.bias, padding=1)
+    close = partial(torch.testing.assert_close, atol=1e-4, rtol=1e-4)
+    close(torch.func.vmap(conv)(images[:, None])[:, 0], plain)
+    tangent = F.conv2d(images, conv.weight, padding=1)
+    close(torch.func.jvp(conv, (images,), (images,))[1], tangent)
+    close(torch.fx.symbolic_trace(nn.Sequential(conv))(images), plain)
+    close(torch.jit.trace(conv, images)(images[:1, :, :6]), conv(images[:1, :, :6]))
+    close(torch.jit.script(nn.Sequential(conv))(images), plain)
+    close(conv(images[0]), plain[0])
+    with pytest.raises(RuntimeError):
+        conv(images.bfloat16())  # as nn.Conv2d does
+    with torch.autocast("cpu", torch.bfloat16):
+        assert conv.double()(images.double()).dtype == torch.float64
+
+
+def test_what_comes_of_the_head_may_be_written():
+    conv, features = layer(), torch.rand(8, 128, 16, 16)
+    out = convolve(conv, features)
+    assert type(out.grad_fn).__name__ == "_WinogradConvBackward"
+    F.relu_(out).sum().backward()
+    other = layer()
+    F.relu(F.conv2d(features, other.weight, other.bias, padding=1)).sum().backward()
+    torch.testing.assert_close(conv.weight.grad, other.weight.grad, rtol=1e-3, atol=1e-2)
+    bare = nn.Conv2d(128, 160, 3, padding=1, bias=False)
+    convolve(bare, features).sum().backward()
+    assert bare.weight.grad is not None

@@ -56,7 +56,13 @@ def test_records_are_appended_in_order_as_soon_as_they_can_be(tmp_path):
         for index in range(4, 10):
             writing.add(index, "abcdefghij"[index], [])
     assert path.read_text().split() == ["names", *"abdefghij"]
-    assert State.read(tmp_path).finished
+    # killed here, a process leaves to the next one to assemble what is of all images
+    kept = State.read(tmp_path)
+    assert (kept.next, kept.finished) == (10, False)
+    with Writing(tmp_path, [Names()], range(10), kept) as writing:
+        pass
+    writing.assemble()
+    assert path.read_text().split() == ["names", *"abdefghij"] and State.read(tmp_path).finished
 
 
 def test_a_full_disk_leaves_no_half_of_a_record(tmp_path, monkeypatch):

@@ -56,6 +56,22 @@ def test_shards_joined_are_the_undivided_prediction(script, ready_to_predict, qu
     for _ in range(2):
         gather(tmp_path / "out")
         assert results(tmp_path / "out") == quiet
+    table = tmp_path / "out" / "shards" / "00001-of-00002" / "predictions.csv"
+    for left in (0, 100):  # of a finished shard, removed or cut short
+        table.write_bytes(table.read_bytes()[:left])
+        with pytest.raises(UserError, match=r"8 of 40 images are missing, of shard 1"):
+            gather(tmp_path / "out")
+        assert script("predict.py", *ready_to_predict, "output=out", "shards=2", "shard=1", "resume=auto").code == 0
+    gather(tmp_path / "out")
+    assert results(tmp_path / "out") == quiet
+
+
+def test_shards_without_images_are_not_missed(script, ready_to_predict, tmp_path):
+    command = (*ready_to_predict, "input=in/0*.png", "output=out", "shards=3")
+    done = script("predict.py", *[one for one in command if one != "input=in"], "shard=2")
+    assert done.code == 0, done.err
+    gather(tmp_path / "out")
+    assert (tmp_path / "out" / "predictions.csv").read_bytes().count(b"\n") == 1 + 2 * 10
 
 
 @pytest.mark.slow

@@ -75,7 +75,7 @@ class Annotations(Writer):
         written = [one.write(annotated) for one in self.formats]
         return json.dumps([len(objects), written], allow_nan=False).encode() + b"\n"
 
-    def assemble(self, records: Sequence[Path], finished: bool = True) -> None:
+    def assemble(self, records: Sequence[Path], finished: bool = True) -> Sequence[Path]:
         self.images = self.empty = self.objects = 0
         for line in read_lines(records):
             objects, written = json.loads(line)
@@ -89,6 +89,7 @@ class Annotations(Writer):
         if self.images:
             for one in self.formats:
                 one.close()
+        return ()
 
     def summary(self) -> str:
         """What came of it, in a line."""
