@@ -16,6 +16,7 @@ from PIL import Image
 
 from camexp.config import PredictOptions
 from camexp.data import ImageSet
+from camexp.data.imageset import UNLABELLED
 from camexp.data.source import bytes_digest
 from camexp.errors import UserError
 from camexp.images import UnreadableImage, decode_image, to_rgb
@@ -151,4 +152,4 @@ def _as_images(batch: Any, column: str | None, path: str) -> ImageSet:
     if path in columns and len(columns[path]) != len(images):
         raise UserError(f"path={path}: {len(columns[path])} values in that column, and {len(images)} images in {name}")
     paths = [Path(str(one)) for one in columns[path]] if path in columns else [Path(str(n)) for n in range(len(images))]
-    return ImageSet(Path(), ("",), paths, [0] * len(images), source=_Column(images))
+    return ImageSet(Path(), UNLABELLED, paths, [0] * len(images), source=_Column(images))

@@ -8,25 +8,28 @@ from pathlib import Path
 from camexp.config import DatasetOptions
 from camexp.config.instantiate import instantiate
 from camexp.data.check import drop_undecodable, find_undecodable
-from camexp.data.imageset import ImageSet
+from camexp.data.imageset import UNLABELLED, ImageSet
 from camexp.files import write_csv
 
 log = logging.getLogger(__name__)
 
 
-def build_images(dataset: DatasetOptions, run_folder: str | None = None) -> ImageSet:
+def build_images(dataset: DatasetOptions, run_folder: str | None = None, labelled: bool = True) -> ImageSet:
     """The data set that ``dataset._target_`` finds, limited and checked.
 
     Args:
         dataset: the group: ``_target_`` and its arguments, and what is the same for all data sets.
         run_folder: where ``skipped.csv`` goes if anything was skipped.
+        labelled: whether there must be classes to tell apart.
     """
     images: ImageSet = instantiate(dataset.arguments, "dataset")
     if dataset.classes is not None:
         images = images.select_classes(dataset.classes)
-    images.require_classes()
+    if labelled:
+        images.require_classes()
     left_out = f", {images.left_out} other files left out" if images.left_out else ""
-    log.info(f"{len(images)} images of {len(images.classes)} classes in {images.root}{left_out}")
+    classes = "" if images.classes == UNLABELLED else f" of {len(images.classes)} classes"
+    log.info(f"{len(images)} images{classes} in {images.root}{left_out}")
     if dataset.check:
         skipped = find_undecodable(images)
         if skipped:

@@ -53,7 +53,8 @@ def find_huggingface(
         root: where the library keeps its Arrow files; ``None``: its own cache.
         config: of a data set that has several.
         splits: which of them; ``None``: all that are parts, or the only one.
-        image_column, label_column: ``None``: the only ones of their kind.
+        image_column, label_column: ``None``: the only ones of their kind. ``label_column=none``: images without
+            classes, for predict.
         download: fetch a data set of the hub that is not in the cache.
         streaming: read Parquet files where they lie, in the hub too, as many rows at a time as they keep together; else
             the library makes Arrow files of all rows first.
@@ -74,13 +75,17 @@ def find_huggingface(
     first = next(iter(parts.values()))
     image = find_image_column(datasets, first.features, image_column)
     label = find_label_column(datasets, first.features, label_column, image)
+    columns = [image] if label is None else [image, label]
     try:
-        whole = datasets.concatenate_datasets([table.select_columns([image, label]) for table in parts.values()])
+        whole = datasets.concatenate_datasets([table.select_columns(columns) for table in parts.values()])
         rows = whole.select_columns([image]).cast_column(image, datasets.Image(decode=False))
     except Exception as error:  # Arrow's, of a column of another kind or of splits that differ
         raise UserError(f"dataset.image_column={image} holds no images ({reason(error)}): choose another") from error
-    values = whole.select_columns([label]).with_format("arrow")[:].column(label).to_pylist()
-    labels, classes = read_labels(values, label, getattr(first.features[label], "names", None))
+    values, named = range(len(whole)), None
+    if label is not None:
+        values = whole.select_columns([label]).with_format("arrow")[:].column(label).to_pylist()
+        named = getattr(first.features[label], "names", None)
+    labels, classes = read_labels(values, label, named)
     names, embedded = _names(rows, image)
     source = TableImages(rows, image) if embedded or not all(names) else None  # else a folder of images
     return as_image_set(path, {split: len(table) for split, table in parts.items()}, names, labels, classes, source)

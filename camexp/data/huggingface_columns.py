@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from camexp.data.arrays import IntArray, PathArray
-from camexp.data.imageset import PARTS, ImageSet
+from camexp.data.imageset import PARTS, UNLABELLED, ImageSet
 from camexp.data.source import ImageSource
 from camexp.errors import UserError, nearest
 
@@ -42,8 +42,11 @@ def find_image_column(datasets: Any, features: Mapping[str, Any], given: str | N
     return _column(features, "image", given, columns)
 
 
-def find_label_column(datasets: Any, features: Mapping[str, Any], given: str | None, image: str) -> str:
-    """The column that is given, or else the only one with classes; ``image`` is the images' own."""
+def find_label_column(datasets: Any, features: Mapping[str, Any], given: str | None, image: str) -> str | None:
+    """The column that is given, or else the only one with classes; ``image`` is the images' own; ``None``: there is
+    none, as ``none`` says."""
+    if given == "none" and given not in features:
+        return None
     columns = [name for name, feature in features.items() if isinstance(feature, datasets.ClassLabel)]
     columns = columns or [name for name in ("label", "labels", "class") if name in features]
     found = _column(features, "label", given, columns)
@@ -62,17 +65,21 @@ def _column(features: Mapping[str, Any], kind: str, given: str | None, candidate
     return given or candidates[0]
 
 
-def read_labels(values: Sequence[Any], column: str, names: Sequence[str] | None) -> tuple[IntArray, tuple[str, ...]]:
+def read_labels(
+    values: Sequence[Any], column: str | None, names: Sequence[str] | None
+) -> tuple[IntArray, tuple[str, ...]]:
     """Labels and classes of what a column holds.
 
     Args:
         values: of that column.
-        column: its name.
+        column: its name; ``None``: there is none, and only their number counts.
         names: of the classes, where the table says them.
 
     Raises:
         UserError: what cannot be a class.
     """
+    if column is None:
+        return IntArray(np.zeros(len(values), np.int64)), UNLABELLED
     kinds = {type(value) for value in values}
     if kinds - {int, bool} and kinds - {str}:
         odd = next((value for value in values if type(value) not in (int, bool, str)), None)

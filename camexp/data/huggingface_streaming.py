@@ -45,7 +45,7 @@ def stream_parquet(
     label = find_label_column(datasets, described, label_column, image)
     every = [file for some in files.values() for file in some]
     labels, names = _read_columns(path, every, image, label)
-    known, classes = read_labels(labels, label, getattr(described[label], "names", None))
+    known, classes = read_labels(labels, label, None if label is None else getattr(described[label], "names", None))
     counts = {split: sum(file.rows for file in some) for split, some in files.items()}
     folder = cache_path(Path(path), "row-groups").parent if root is None else Path(root).expanduser() / "row-groups"
     source = ParquetImages(every, image, folder, max_gb)
@@ -105,7 +105,9 @@ def _read_footers(
 _ADVICE = "expected whole Parquet files, and a network where they lie in the hub"
 
 
-def _read_columns(path: str, files: Sequence[ParquetFile], image: str, label: str) -> tuple[list[Any], list[str]]:
+def _read_columns(
+    path: str, files: Sequence[ParquetFile], image: str, label: str | None
+) -> tuple[list[Any], list[str]]:
     """All labels, and what the table calls its images.
 
     Raises:
@@ -118,8 +120,8 @@ def _read_columns(path: str, files: Sequence[ParquetFile], image: str, label: st
             for one in files:
                 with open_file(one.url) as parquet:
                     nested = "path" in _check_columns(one.url, parquet.schema_arrow, image, label)
-                    table = parquet.read([label, *([f"{image}.path"] if nested else [])])
-                labels += table.column(label).to_pylist()
+                    table = parquet.read([*([] if label is None else [label]), *([f"{image}.path"] if nested else [])])
+                labels += [None] * one.rows if label is None else table.column(label).to_pylist()
                 rows = table.flatten().column(f"{image}.path").to_pylist() if nested else [None] * one.rows
                 names += [name or "" for name in rows]
                 progress.advance(1)
@@ -132,11 +134,11 @@ def _read_columns(path: str, files: Sequence[ParquetFile], image: str, label: st
     return labels, names
 
 
-def _check_columns(url: str, schema: Any, image: str, label: str) -> dict[str, Any]:
+def _check_columns(url: str, schema: Any, image: str, label: str | None) -> dict[str, Any]:
     """What the column of images has inside, by name."""
     import pyarrow.types as types
 
-    if absent := {image, label} - set(schema.names):
+    if absent := {image, label} - {None, *schema.names}:
         raise UserError(
             f"{url} has no column {absent.pop()}, as others of the data set have: expected the same columns"
         )

@@ -20,6 +20,7 @@ from camexp.images import image_size, read_image, read_pixels
 from camexp.labels import labels_as_text, resolve_label
 from camexp.record_log import file_key
 
+UNLABELLED = ("",)  # the classes of images of which nobody says what they show
 PARTS = ("train", "val", "test")
 
 
@@ -206,12 +207,14 @@ class ImageSet:
         """Make sure that there is something to tell apart.
 
         Raises:
-            UserError: a class without images, or fewer than two classes.
+            UserError: a class without images, fewer than two classes, or images without any.
         """
+        if self.classes == UNLABELLED:
+            raise UserError(f"{self.given}: nothing says what the images show, and only predict takes such ones")
         empty = [name for name, count in zip(self.classes, self.count(), strict=True) if not count]
         if empty:
             raise UserError(
-                f"{self.given}: no image in the class folder{'s' * (len(empty) > 1)} "
+                f"{self.given}: no image of the class{'es' * (len(empty) > 1)} "
                 f"{', '.join(empty[:5])}{' …' * (len(empty) > 5)}: "
                 "remove it, or name the classes to use with dataset.classes=[…]"
             )

@@ -15,7 +15,7 @@ import numpy as np
 
 from camexp.data.arrays import IntArray, PathArray
 from camexp.data.fetch import fetch_file
-from camexp.data.imageset import PARTS, ImageSet
+from camexp.data.imageset import PARTS, UNLABELLED, ImageSet
 from camexp.data.shards import ShardImages, ShardIndex, shard_index
 from camexp.errors import UserError, reason
 from camexp.reporting.progress import Progress
@@ -42,7 +42,7 @@ def find_webdataset(
             which are fetched once.
         val_urls, test_urls: those to validate and to test on; without any, the group ``split`` divides.
         root: the folder of fetched shards.
-        label_key: the key of the class in a ``.json``.
+        label_key: the key of the class in a ``.json``; ``none``: images without classes, for predict.
         names: a text file with a class's name on each line, where labels are numbers.
         download: fetch what is not in ``root`` yet.
         max_gb: of what is fetched, in 10⁹ bytes.
@@ -123,6 +123,8 @@ def _shards(urls: Urls, option: str, root: Path, download: bool, max_gb: float) 
 def _labels(
     files: Sequence[Path], indices: Sequence[ShardIndex], key: str, names: str | None
 ) -> tuple[IntArray, tuple[str, ...]]:
+    if key == "none":
+        return IntArray(np.zeros(sum(len(index.spans) for index in indices), np.int64)), UNLABELLED
     found = [_label(file, os.fsdecode(name), json.loads(told), key)
              for file, index in zip(files, indices, strict=True)
              for name, told in zip(index.names.iter_encoded(), index.labels.iter_encoded(), strict=True)]  # fmt: skip

@@ -16,6 +16,7 @@ from camexp.config import PredictOptions
 from camexp.data import ImageSet, build_images
 from camexp.data.arrays import IntArray, PathArray
 from camexp.data.imagefolder import has_extension, image_files
+from camexp.data.imageset import UNLABELLED
 from camexp.errors import UserError
 from camexp.images import image_extensions
 
@@ -70,9 +71,9 @@ def find_images(options: PredictOptions) -> ImageSet:
     if options.dataset is None:
         paths = find_inputs(options.input)
         return ImageSet(
-            Path(os.path.commonpath([path.absolute().parent for path in paths])), ("",), paths, [0] * len(paths)
+            Path(os.path.commonpath([path.absolute().parent for path in paths])), UNLABELLED, paths, [0] * len(paths)
         )
-    images = build_images(options.dataset)
+    images = build_images(options.dataset, labelled=False)
     if options.part == "all":
         return images
     if not len(own := images.in_part(options.part)):
@@ -82,7 +83,7 @@ def find_images(options: PredictOptions) -> ImageSet:
 
 def unlabelled(paths: Sequence[Path]) -> ImageSet:
     """Files of which nobody says what they show."""
-    return ImageSet(Path(), ("",), paths, IntArray(np.zeros(len(paths), np.int64)))
+    return ImageSet(Path(), UNLABELLED, paths, IntArray(np.zeros(len(paths), np.int64)))
 
 
 def unique_names(paths: Sequence[Path]) -> list[str]:

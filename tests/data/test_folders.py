@@ -81,7 +81,7 @@ def test_roots_that_will_not_do(tmp_path):
     (tmp_path / "bare" / "b").mkdir()
     paint(tmp_path / "bare" / "c" / "1.png", GREY)
     for name, said in (("absent", "does not exist"), ("file", "is a file"), ("empty", "holds no image"),
-                       ("one", "one class only"), ("bare", "no image in the class folder b")):  # fmt: skip
+                       ("one", "one class only"), ("bare", "no image of the class b")):  # fmt: skip
         with pytest.raises(UserError, match=rf"^dataset\.root=.*{said}"):
             build_images(options(tmp_path / name))
     assert build_images(options(tmp_path / "bare", classes=["a", "c"])).classes == ("a", "c")

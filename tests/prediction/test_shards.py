@@ -13,6 +13,7 @@ from camexp.errors import UserError
 from camexp.launching.shards import Shard, shard_arguments
 from camexp.prediction import gather
 from tests.conftest import run_process, running
+from tests.data import layouts
 from tests.prediction.conftest import results
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -177,6 +178,33 @@ def test_a_data_set_is_predicted_as_well(script, ready_to_predict, colours, tmp_
     assert done.code == 1 and "input is not given: add input=PATH" in done.err
     done = script("predict.py", *ready_to_predict, "dataset=imagefolder", f"dataset.root={colours}", "output=other")
     assert done.code == 1 and "input=in and dataset=… are two sources of images" in done.err
+
+
+@pytest.mark.parametrize("kind", ["huggingface", "streaming", "webdataset"])
+def test_images_without_classes_are_predicted_from_tables_and_shards(script, ready_to_predict, tmp_path, kind):
+    if kind == "webdataset":
+        options = layouts.webdataset(tmp_path)
+        for path in tmp_path.glob("train-*.tar"):
+            names = [f"{path.stem}_{number}.png" for number in range(4)]
+            layouts.shard(path, *({name: layouts.encoded((9, 9, 200), 7)} for name in names))
+        given = [f"dataset.urls='{options['urls']}'", "dataset.label_key=none"]
+    else:
+        pytest.importorskip("datasets")
+        parquet = pytest.importorskip("pyarrow.parquet")
+        options = layouts.huggingface(tmp_path, each=2)
+        for path in (tmp_path / "table" / "data").glob("*.parquet"):
+            table = parquet.read_table(path).select(["image"])
+            told = {"huggingface": json.dumps({"info": {"features": {"image": {"_type": "Image"}}}})}
+            parquet.write_table(table.replace_schema_metadata(told), path)
+        given = [f"dataset.path={options['path']}", f"dataset.root={options['root']}"]
+        given += [f"dataset.streaming={kind == 'streaming'}", "dataset.label_column=none"]
+    kept = [one for one in ready_to_predict if not one.startswith(("input=", "annotations=", "threshold."))]
+    group = f"dataset={'webdataset' if kind == 'webdataset' else 'huggingface'}"
+    done = script("predict.py", *kept, group, *given, "output=out")
+    assert done.code == 0 and "12 images in" in done.out, done.err
+    assert (tmp_path / "out" / "predictions.csv").read_bytes().count(b"\n") == 1 + 2 * 12
+    refused = script("train.py", group, *given, "model=vgg11", "model.weights=null", "model.freeze=none")
+    assert refused.code == 1 and "nothing says what the images show, and only predict takes such ones" in refused.err
 
 
 def test_a_million_files_are_not_written_unasked(script, ready_to_predict, tmp_path, monkeypatch):
