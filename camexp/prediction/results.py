@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,10 @@ log = logging.getLogger(__name__)
 
 TOP = 5
 MATLAB_LIMIT = 2**31 - 1  # bytes of one variable in a .mat file of this version
+
+# SciPy's writer keeps the size of what it writes in an attribute of its class (VarWriter5.mat_tag, SciPy 1.17): of two
+# threads that write at the same time, one's file cannot be read
+_SAVEMAT = Lock()
 
 
 @dataclass(frozen=True)
@@ -97,7 +102,7 @@ def write_results(
     if arrays:
         content = _arrays(image, upsampled, describe_maps(options.cam, image.pool))
         if options.mat.write:
-            with atomic_write(folder / "maps" / f"{name}.mat") as temporary:
+            with atomic_write(folder / "maps" / f"{name}.mat") as temporary, _SAVEMAT:
                 savemat(temporary, content, appendmat=False, do_compression=False, oned_as="row")
                 _drop_date(temporary)
         if options.npz:
