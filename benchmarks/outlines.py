@@ -83,6 +83,7 @@ def ways(model: CAMClassifier, photo: Image.Image, label: str) -> Iterator[tuple
     yield "preset, mean with GrabCut's object", min_max(preset + cut(preset, small[..., ::-1].copy()))
 
 
+@torch.inference_mode()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ckpt", required=True)

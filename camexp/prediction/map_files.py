@@ -71,7 +71,7 @@ class MapFiles(Writer):
 
 
 def as_text(path: str | PathLike[str]) -> str:
-    """A path, or a class's name, as valid text: bytes that are none are written out, so that no two become one.
+    r"""A path, or a class's name, as valid text: bytes that are none are written out, so that no two become one.
 
     >>> as_text(os.fsdecode(b"caf\xe9.jpg"))
     'caf\\xe9.jpg'

@@ -15,6 +15,7 @@ from camexp.methods import build_method, observer
 from camexp.models import CAMClassifier, Preprocessing, load
 from camexp.prediction.annotations import find_threshold, require_new
 from camexp.prediction.parquet import import_pyarrow
+from camexp.prediction.tensors import import_safetensors
 
 
 def read_options(config: DictConfig) -> PredictOptions:
@@ -26,8 +27,8 @@ def read_options(config: DictConfig) -> PredictOptions:
         find_threshold(options)
         if options.resume is None and options.shard is None:
             require_new(options)
-    if options.format == "parquet":
-        import_pyarrow()
+    if options.format in (needs := {"parquet": import_pyarrow, "safetensors": import_safetensors}):
+        needs[options.format]()
     require_divisible(options)
     return options
 

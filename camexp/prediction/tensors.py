@@ -8,12 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from safetensors import numpy
-
 from camexp.config import PredictOptions
 from camexp.files import atomic_write
 from camexp.launching.shards import Shard
 from camexp.methods import describe_maps
+from camexp.packages import require
 from camexp.prediction.inputs import distinct
 from camexp.prediction.map_files import MapFiles, Portion, as_float16, as_text
 from camexp.prediction.results import Explanation
@@ -44,7 +43,7 @@ class TensorMaps(MapFiles):
 
     def prepare(self, index: int, image: Explanation, rows: Rows) -> bytes:
         labels = json.dumps([int(label) for label in image.labels])
-        record: bytes = numpy.save({as_text(image.path): as_float16(image.maps)}, {"labels": labels})
+        record: bytes = import_safetensors().save({as_text(image.path): as_float16(image.maps)}, {"labels": labels})
         return len(record).to_bytes(8, "little") + record
 
     def read(self, records: Path) -> Iterator[Portion]:
@@ -52,7 +51,7 @@ class TensorMaps(MapFiles):
             while size := file.read(8):
                 record = file.read(int.from_bytes(size, "little"))
                 header = json.loads(record[8 : 8 + int.from_bytes(record[:8], "little")])
-                [(path, maps)] = numpy.load(record).items()
+                [(path, maps)] = import_safetensors().load(record).items()
                 labels = json.loads(header["__metadata__"]["labels"])
                 told = len(_json(_json({path: labels})).encode()) + len(_json(path).encode()) + ENTRY_BYTES
                 yield Portion((path, maps, labels), maps.nbytes + HEADER_WEIGHT * told)
@@ -66,9 +65,18 @@ class TensorMaps(MapFiles):
         labels = {name: labels for name, (_, _, labels) in zip(names, contents, strict=True)}
         metadata = {"camexp": _json({"made": self.made, "labels": labels})}
         with atomic_write(path) as temporary:
-            numpy.save_file(
+            import_safetensors().save_file(
                 {name: maps for name, (_, maps, _) in zip(names, contents, strict=True)}, temporary, metadata
             )
+
+
+def import_safetensors() -> Any:
+    """safetensors.numpy.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    return require("safetensors.numpy", "format=safetensors", "safetensors")
 
 
 def _json(content: Any) -> str:
