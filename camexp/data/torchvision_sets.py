@@ -24,14 +24,15 @@ from camexp.locks import exclusive
 
 # Those with one class an image. ImageNet, Caltech-101 and Caltech-256 are dataset=imagenet, caltech101, caltech256.
 NAMES = (
-    "CIFAR10", "CIFAR100", "CLEVRClassification", "Country211", "DTD", "EuroSAT", "FGVCAircraft", "FakeData",
-    "FashionMNIST", "Flowers102", "Food101", "GTSRB", "Imagenette", "KMNIST", "LFWPeople", "MNIST", "OxfordIIITPet",
-    "RenderedSST2", "SEMEION", "STL10", "SUN397", "SVHN", "StanfordCars", "USPS",
+    "CIFAR10", "CIFAR100", "CLEVRClassification", "Country211", "DTD", "EMNIST", "EuroSAT", "FER2013", "FGVCAircraft",
+    "FakeData", "FashionMNIST", "Flowers102", "Food101", "GTSRB", "INaturalist", "Imagenette", "KMNIST", "LFWPeople",
+    "MNIST", "Omniglot", "OxfordIIITPet", "PCAM", "Places365", "QMNIST", "RenderedSST2", "SEMEION", "STL10", "SUN397",
+    "SVHN", "StanfordCars", "USPS",
 )  # fmt: skip
 # What their split= calls each part, the first that a data set knows.
-SPLITS = {"train": ("train", "trainval"), "val": ("val", "valid"), "test": ("test",)}
+SPLITS = {"train": ("train", "trainval", "train-standard"), "val": ("val", "valid"), "test": ("test",)}
 # The attributes in which they keep the images' files, labels and class names.
-FILES = ("_images", "_image_files", "_samples", "samples", "data")
+FILES = ("_images", "_image_files", "_samples", "samples", "imgs", "data")
 LABELS = ("_labels", "targets", "labels")
 
 
@@ -65,7 +66,8 @@ def find_torchvision(
     arguments = {key: value for key, value in options.items() if value is not None}
     if "root" in parameters:
         arguments["root"] = str(Path(root).expanduser())
-    if "download" in parameters:
+    more = any(one.kind is one.VAR_KEYWORD for one in parameters.values())  # MNIST's
+    if "download" in parameters or more:
         arguments["download"] = download
     lock = Path(root).expanduser() / f".{name}.lock"
     with exclusive(lock, f"downloading {name}") if arguments.get("download") else contextlib.nullcontext():
@@ -76,8 +78,13 @@ def find_torchvision(
 def _parts(build: Any, name: str, parameters: Mapping[str, Any], arguments: dict[str, Any]) -> dict[str, Any]:
     """The data set's objects by part; one without a part, ``""``, where it knows none."""
     tried: dict[str, list[dict[str, Any]]]
-    if "split" in parameters and "split" not in arguments:
-        tried = {part: [{"split": split} for split in splits] for part, splits in SPLITS.items()}
+    if name == "EMNIST":  # its splits are no parts
+        if "split" not in arguments:
+            raise UserError(f"dataset.name=EMNIST has several sets: add one as +dataset.split={', '.join(EMNIST)}")
+        tried = {"train": [{"train": True}], "test": [{"train": False}]}
+    elif "split" in parameters and "split" not in arguments:
+        parts = [part for part in SPLITS if (name, part) != ("Places365", "test")]  # whose labels nobody tells
+        tried = {part: [{"split": split} for split in SPLITS[part]] for part in parts}
     elif "train" in parameters and "train" not in arguments:
         tried = {"train": [{"train": True}], "test": [{"train": False}]}
     else:
@@ -96,7 +103,8 @@ def _parts(build: Any, name: str, parameters: Mapping[str, Any], arguments: dict
                 todo = (
                     "see whether the network and the disk let it"
                     if arguments.get("download")
-                    else "give the folder that holds it, or fetch it with dataset.download=true"
+                    else "give the folder that holds it"
+                    + (", or fetch it with dataset.download=true" if "download" in arguments else "")
                 )
                 raise UserError(f"dataset.name={name} cannot be read in dataset.root={where} ({reason(error)}): {todo}"
                                 ) from error  # fmt: skip
@@ -148,9 +156,16 @@ def _labels(name: str, one: Any) -> NDArray[np.int64]:
         return np.array([FakeImages(one).label(index) for index in range(len(one))])
     found = next((value for key in LABELS if (value := getattr(one, key, None)) is not None), None)
     if found is None:
-        pairs = next(value for key in ("_samples", "samples") if (value := getattr(one, key, None)) is not None)
-        found = [label for _, label in pairs]
-    return np.asarray(found).astype(np.int64)
+        pairs = next((value for key in PAIRS if (value := getattr(one, key, None)) is not None), one)
+        found = [label for _, label in pairs]  # at worst every image is read
+    if any(label is None for label in found):
+        raise UserError(f"dataset.name={name} brings no labels of its test images: take +dataset.split=train")
+    labels = np.asarray(found).astype(np.int64)
+    return labels if labels.ndim == 1 else labels[:, 0]  # QMNIST's others say who wrote a digit
+
+
+PAIRS = ("_samples", "samples", "_flat_character_images")  # the attributes with an image and its label
+EMNIST = ("byclass", "bymerge", "balanced", "letters", "digits", "mnist")
 
 
 def _classes(one: Any, count: int) -> tuple[str, ...]:

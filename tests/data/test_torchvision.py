@@ -15,7 +15,7 @@ from camexp.config import DatasetOptions
 from camexp.data import build_images, find_torchvision
 from camexp.data.torchvision_sets import NAMES
 from camexp.evaluation.checkpoint_dataset import recorded_dataset
-from tests.conftest import TINY
+from tests.conftest import TINY, paint
 from tests.data import layouts
 
 
@@ -61,8 +61,96 @@ def test_images_in_memory_get_names(tmp_path):
 
 @pytest.mark.parametrize("name", sorted(set(NAMES) - {"FakeData"}))
 def test_what_is_not_there_is_said_before_anything_begins(name, tmp_path):
-    with pytest.raises(UserError, match=f"^dataset.name={name} cannot be read in dataset.root=.*dataset.download=true"):
-        find_torchvision(name, str(tmp_path / "absent"))
+    if name == "PCAM":
+        pytest.importorskip("h5py")
+    more = {"split": "letters"} if name == "EMNIST" else {}
+    fetched = "" if name == "FER2013" else ".*dataset.download=true"
+    with pytest.raises(UserError, match=f"^dataset.name={name} cannot be read in dataset.root=.*{fetched}") as told:
+        find_torchvision(name, str(tmp_path / "absent"), **more)
+    assert ("dataset.download" in str(told.value)) == bool(fetched)
+
+
+def test_there_is_no_other_one():
+    """All with one class an image: the rest are detection, segmentation, video, pairs, groups of their own here, or
+    lie in a data base of millions (LSUN)."""
+    others = {
+        "CREStereo", "Caltech101", "Caltech256", "CarlaStereo", "CelebA", "Cityscapes", "CocoCaptions", "CocoDetection",
+        "DatasetFolder", "ETH3DStereo", "FallingThingsStereo", "Flickr30k", "Flickr8k", "FlyingChairs",
+        "FlyingThings3D", "HD1K", "HMDB51", "ImageFolder", "ImageNet", "InStereo2k", "Kinetics", "Kitti",
+        "Kitti2012Stereo", "Kitti2015Stereo", "KittiFlow", "LFWPairs", "Middlebury2014Stereo", "MovingMNIST",
+        "PhotoTour", "SBDataset", "SBU", "SceneFlowStereo", "Sintel", "SintelStereo", "UCF101", "VOCDetection",
+        "VOCSegmentation", "VisionDataset", "WIDERFace", "LSUN", "LSUNClass", "wrap_dataset_for_transforms_v2",
+    }  # fmt: skip
+    assert set(datasets.__all__) - others - set(NAMES) == set()
+
+
+def idx(path: Path, magic: int, array: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(struct.pack(f">{1 + array.ndim}i", magic, *array.shape) + array.tobytes())
+
+
+@pytest.fixture
+def unchecked(monkeypatch):
+    """Small files are not those whose digests torchvision knows."""
+    for module in (datasets.fer2013, datasets.omniglot, datasets.places365):
+        monkeypatch.setattr(module, "check_integrity", lambda path, md5=None: Path(path).exists())
+
+
+def same(images, *own) -> None:
+    pairs = [pair for one in own for pair in one]
+    assert len(images) == len(pairs)
+    for index, (photo, label) in enumerate(pairs):
+        assert images.read(index).tobytes() == photo.convert("RGB").tobytes() and images.labels[index] == label
+
+
+def test_emnist_and_qmnist(tmp_path):
+    rng = np.random.default_rng(0)
+    for part, count in (("train", 12), ("test", 6)):
+        pixels, labels = rng.integers(0, 256, (count, 28, 28), np.uint8), np.arange(count, dtype=np.uint8) % 3
+        idx(tmp_path / f"EMNIST/raw/emnist-digits-{part}-images-idx3-ubyte", 0x803, pixels)
+        idx(tmp_path / f"EMNIST/raw/emnist-digits-{part}-labels-idx1-ubyte", 0x801, labels)
+        about = np.zeros((count, 8), ">i4")
+        about[:, 0], about[:, 2] = labels, 77
+        idx(tmp_path / f"QMNIST/raw/qmnist-{part}-images-idx3-ubyte", 0x803, pixels)
+        idx(tmp_path / f"QMNIST/raw/qmnist-{part}-labels-idx2-int", 0xC02, about)
+    same(
+        find_torchvision("EMNIST", str(tmp_path), split="digits"),
+        *(datasets.EMNIST(str(tmp_path), "digits", train=train) for train in (True, False)),
+    )
+    with pytest.raises(UserError, match=r"EMNIST has several sets: add one as \+dataset.split=byclass"):
+        find_torchvision("EMNIST", str(tmp_path))
+    images = find_torchvision("QMNIST", str(tmp_path))
+    assert list(images.labels) == [*range(3)] * 6
+
+
+def test_faces(tmp_path, unchecked):
+    rows = [f"{number % 7},{' '.join([str(number)] * 48 * 48)}" for number in range(8)]
+    layouts.write(tmp_path / "fer2013/train.csv", "emotion,pixels", *rows)
+    same(find_torchvision("FER2013", str(tmp_path), split="train"), datasets.FER2013(str(tmp_path)))
+    layouts.write(tmp_path / "fer2013/test.csv", "pixels", *(row.partition(",")[2] for row in rows))
+    with pytest.raises(UserError, match="FER2013 brings no labels of its test images"):
+        find_torchvision("FER2013", str(tmp_path))
+
+
+def test_characters(tmp_path, unchecked):
+    for place in ("Latin/character01", "Latin/character02", "Greek/character01"):
+        paint(tmp_path / "omniglot-py/images_background" / place / "a.png", (9, 9, 9), (20, 20))
+    (tmp_path / "omniglot-py/images_background.zip").write_bytes(b"")
+    same(find_torchvision("Omniglot", str(tmp_path)), datasets.Omniglot(str(tmp_path)))
+
+
+def test_places(tmp_path, unchecked):
+    layouts.write(tmp_path / "categories_places365.txt", "/a/airfield 0", "/b/beach 1")
+    for part, folder in (("train_standard", "data_large_standard"), ("val", "val_large")):
+        names = [f"/{kind}.jpg" if part == "val" else f"/{kind[0]}/{kind}/1.jpg" for kind in ("airfield", "beach")]
+        for name in names:
+            paint(tmp_path / f"{folder}{name}", (50, 60, 200), (20, 20))
+        lines = [f"{name[1:] if part == 'val' else name} {label}" for label, name in enumerate(names)]
+        layouts.write(tmp_path / f"places365_{part}.txt", *lines)
+    images = find_torchvision("Places365", str(tmp_path))
+    own = [datasets.Places365(str(tmp_path), split) for split in ("train-standard", "val")]
+    same(images, *own)
+    assert images.classes == tuple(own[0].classes) and images.source is None
 
 
 @pytest.mark.parametrize(
