@@ -9,7 +9,6 @@ those of ``whole_object.py``; the threshold is one for all images of a column.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,7 +19,7 @@ import torch.nn.functional as F
 from kornia.filters import guided_blur
 from PIL import Image
 from torch import Tensor
-from whole_object import views
+from whole_object import arguments, views
 
 from camexp import load
 from camexp.cam.affinity import average_over_alike
@@ -84,12 +83,7 @@ def ways(model: CAMClassifier, photo: Image.Image, label: str) -> Iterator[tuple
 
 @torch.inference_mode()
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--ckpt", required=True)
-    parser.add_argument("--data", type=Path, required=True, help="a folder a class")
-    parser.add_argument("--boxes", type=Path, required=True, help="image,x0,y0,x1,y1: one box an image")
-    parser.add_argument("--half", type=int, choices=(0, 1))
-    asked = parser.parse_args()
+    asked = arguments(__doc__)
     model = load(asked.ckpt, "cpu")
     found: dict[str, tuple[MaxBoxAcc, MaxBoxAcc]] = {}
     new: Callable[[], MaxBoxAcc] = lambda: MaxBoxAcc((0.3, 0.5, 0.7))  # noqa: E731

@@ -95,13 +95,18 @@ def passes(ckpt: str, repeats: int = 5) -> None:
         print(f"{name:15} {1000 * one / 16:6.1f} ms an image, {one / seconds['cam']:.2f} of cam's")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def arguments(description: str | None) -> argparse.Namespace:
+    """The checkpoint, and which photographs."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ckpt", required=True)
     parser.add_argument("--data", type=Path, required=True, help="a folder a class")
     parser.add_argument("--boxes", type=Path, required=True, help="image,x0,y0,x1,y1: one box an image")
     parser.add_argument("--half", type=int, choices=(0, 1))
-    asked = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    asked = arguments(__doc__)
     passes(asked.ckpt)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -55,6 +55,15 @@ def writing_as(name: str) -> Iterator[None]:
         _writer = before
 
 
+def as_text(path: str | os.PathLike[str]) -> str:
+    r"""A path, or a class's name, as valid text: bytes that are none are written out, so that no two become one.
+
+    >>> as_text(os.fsdecode(b"caf\xe9.jpg"))
+    'caf\\xe9.jpg'
+    """
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
 def content_digest(path: str | os.PathLike[str] | bytes) -> str:
     """The digest of a file's bytes, 32 hexadecimal digits.
 

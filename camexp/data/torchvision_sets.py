@@ -34,6 +34,8 @@ SPLITS = {"train": ("train", "trainval", "train-standard"), "val": ("val", "vali
 # The attributes in which they keep the images' files, labels and class names.
 FILES = ("_images", "_image_files", "_samples", "samples", "imgs", "data")
 LABELS = ("_labels", "targets", "labels")
+PAIRS = ("_samples", "samples", "_flat_character_images")  # an image and its label each
+EMNIST = ("byclass", "bymerge", "balanced", "letters", "digits", "mnist")  # sets, where others have parts
 
 
 def find_torchvision(
@@ -78,14 +80,12 @@ def find_torchvision(
 def _parts(build: Any, name: str, parameters: Mapping[str, Any], arguments: dict[str, Any]) -> dict[str, Any]:
     """The data set's objects by part; one without a part, ``""``, where it knows none."""
     tried: dict[str, list[dict[str, Any]]]
-    if name == "EMNIST":  # its splits are no parts
-        if "split" not in arguments:
-            raise UserError(f"dataset.name=EMNIST has several sets: add one as +dataset.split={', '.join(EMNIST)}")
-        tried = {"train": [{"train": True}], "test": [{"train": False}]}
-    elif "split" in parameters and "split" not in arguments:
+    if name == "EMNIST" and "split" not in arguments:
+        raise UserError(f"dataset.name=EMNIST has several sets: add one as +dataset.split={', '.join(EMNIST)}")
+    if "split" in parameters and "split" not in arguments:
         parts = [part for part in SPLITS if (name, part) != ("Places365", "test")]  # whose labels nobody tells
         tried = {part: [{"split": split} for split in SPLITS[part]] for part in parts}
-    elif "train" in parameters and "train" not in arguments:
+    elif name == "EMNIST" or ("train" in parameters and "train" not in arguments):
         tried = {"train": [{"train": True}], "test": [{"train": False}]}
     else:
         tried = {"": [{}]}
@@ -162,10 +162,6 @@ def _labels(name: str, one: Any) -> NDArray[np.int64]:
         raise UserError(f"dataset.name={name} brings no labels of its test images: take +dataset.split=train")
     labels = np.asarray(found).astype(np.int64)
     return labels if labels.ndim == 1 else labels[:, 0]  # QMNIST's others say who wrote a digit
-
-
-PAIRS = ("_samples", "samples", "_flat_character_images")  # the attributes with an image and its label
-EMNIST = ("byclass", "bymerge", "balanced", "letters", "digits", "mnist")
 
 
 def _classes(one: Any, count: int) -> tuple[str, ...]:

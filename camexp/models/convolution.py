@@ -41,7 +41,7 @@ def convolve(layer: nn.Conv2d, features: Tensor) -> Tensor:
     """
     weight, bias = layer.weight, layer.bias
     fixed = torch.is_grad_enabled() and weight.requires_grad and not features.requires_grad
-    if not fixed or features.device.type != "cpu":
+    if not fixed or not _is_plain(features):
         return layer(features)
     if torch.is_autocast_enabled("cpu"):
         dtype = torch.get_autocast_dtype("cpu")
@@ -112,7 +112,7 @@ class Conv3x3(nn.Conv2d):
         super().__init__(in_channels, out_channels, kernel_size=3, padding=1)
 
     def forward(self, images: Tensor) -> Tensor:
-        if type(images) is not Tensor or images.ndim != 4 or is_traced():
+        if not _is_plain(images):
             return super().forward(images)
         dtype = images.dtype
         if torch.is_autocast_enabled("cpu") and dtype != torch.float64:
@@ -173,8 +173,13 @@ def use_winograd(network: nn.Module) -> None:
             layer.__class__ = Conv3x3
 
 
+def _is_plain(images: Tensor) -> bool:
+    """A batch on a CPU, computed as it stands: a graph that is exported has a convolution."""
+    return type(images) is Tensor and images.ndim == 4 and images.device.type == "cpu" and not is_traced()
+
+
 def winograd_applies(layer: nn.Conv2d, images: Tensor, tiles: int, dtype: torch.dtype | None = None) -> bool:
-    """Whether a 3×3 convolution of these images takes less time so.
+    """Whether a 3×3 convolution of these images, on a CPU, takes less time so.
 
     Args:
         layer: its channels are asked for alone.
@@ -182,8 +187,6 @@ def winograd_applies(layer: nn.Conv2d, images: Tensor, tiles: int, dtype: torch.
         tiles: how many there must be.
         dtype: in which it is computed; ``None``: the images'.
     """
-    if type(images) is not Tensor or images.device.type != "cpu" or is_traced():
-        return False  # a graph that is exported is a convolution
     dtype = dtype or images.dtype
     count = len(images) * -(-images.shape[-2] // 2) * -(-images.shape[-1] // 2)
     channels = min(layer.in_channels, layer.out_channels)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -68,15 +66,6 @@ class MapFiles(Writer):
     def writing(self, path: Path) -> AbstractContextManager[Callable[[Any], None]]:
         """A file, whole or not at all: in the block, what takes one image's maps after the other."""
         raise NotImplementedError
-
-
-def as_text(path: str | PathLike[str]) -> str:
-    r"""A path, or a class's name, as valid text: bytes that are none are written out, so that no two become one.
-
-    >>> as_text(os.fsdecode(b"caf\xe9.jpg"))
-    'caf\\xe9.jpg'
-    """
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def as_float16(cam: NDArray[np.float32]) -> NDArray[Any]:

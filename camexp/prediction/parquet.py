@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from camexp.config import PredictOptions
-from camexp.files import atomic_write
+from camexp.files import as_text, atomic_write
 from camexp.launching.shards import Shard
 from camexp.methods import describe_maps
 from camexp.packages import require
-from camexp.prediction.map_files import MapFiles, Portion, as_float16, as_text
+from camexp.prediction.map_files import MapFiles, Portion, as_float16
 from camexp.prediction.results import Explanation
 from camexp.prediction.writer import Rows
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from camexp.cam.boxes import Box, box_from_map
 from camexp.cam.colour import overlay
 from camexp.cam.maps import upsample
 from camexp.config import PredictOptions
-from camexp.files import atomic_write, save_png
+from camexp.files import as_text, atomic_write, save_png
 from camexp.methods import build_normalisation, describe_maps
 from camexp.reporting.figures import add_colour_bar
 
@@ -142,7 +141,7 @@ def _arrays(image: Explanation, upsampled: NDArray[np.float32] | None, made: str
         "class_names": names,
         "logits": image.logits,
         "probabilities": image.probabilities,
-        "image_path": os.fspath(image.path).encode("utf-8", "replace").decode(),
+        "image_path": as_text(image.path),
         "image_size": np.array(image.size),
         "made": made,
     }

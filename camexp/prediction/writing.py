@@ -110,7 +110,7 @@ class Writing:
             kept = {name: length for name, length in self.state.lengths.items() if name not in hidden}
             self.state.lengths = kept | {os.path.relpath(path, self.folder): path.stat().st_size for path in made}
             self.state.finished = True
-            self._save()
+            write_json(self.folder / STATE, asdict(self.state))  # or else the records stay
             for path in hidden.values():
                 path.unlink(missing_ok=True)
 
