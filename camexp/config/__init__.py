@@ -11,13 +11,12 @@ from camexp.config.groups import (
     CAMOptions,
     DatasetOptions,
     FeatureOptions,
-    HeadOptions,
-    ModelOptions,
     OptimizerOptions,
     SplitOptions,
     TrainerOptions,
     TransformOptions,
 )
+from camexp.config.model import HeadOptions, ModelOptions
 from camexp.config.options import Options, flat
 from camexp.config.predict import PredictOptions
 from camexp.config.train import TrainOptions

@@ -6,8 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from camexp.config.groups import (
-    CAMOptions,
+from camexp.config.groups import CAMOptions, group
+from camexp.config.options import Options
+from camexp.config.values import (
     Colormap,
     Debug,
     InferencePrecision,
@@ -15,10 +16,8 @@ from camexp.config.groups import (
     NonEmptyPath,
     OneGpu,
     Share,
-    group,
     height_and_width,
 )
-from camexp.config.options import Options
 
 
 def _require_checkpoints(ckpt: Any) -> Any:

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, model_validator
 from typing_extensions import Self
 
-from camexp.config.groups import Debug, NonEmptyPath
 from camexp.config.options import Options
+from camexp.config.values import Debug, NonEmptyPath
 from camexp.errors import UserError
 
 

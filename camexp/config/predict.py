@@ -7,14 +7,13 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BeforeValidator, Field, PositiveInt, model_validator
 from typing_extensions import Self
 
-from camexp.config.groups import (
+from camexp.config.groups import CAMOptions, DatasetOptions, FeatureOptions, group
+from camexp.config.options import Options
+from camexp.config.values import (
     AnyGpus,
-    CAMOptions,
     Colormap,
     Compile,
-    DatasetOptions,
     Debug,
-    FeatureOptions,
     InferencePrecision,
     InputSize,
     NonEmptyPath,
@@ -24,11 +23,9 @@ from camexp.config.groups import (
     Shards,
     Share,
     Tile,
-    group,
     height_and_width,
     require_shard,
 )
-from camexp.config.options import Options
 from camexp.errors import UserError
 
 AnnotationFormat = Literal["coco", "yolo", "voc", "masks"]

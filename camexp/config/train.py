@@ -8,23 +8,17 @@ from pydantic import Field, PositiveInt
 
 from camexp.config.groups import (
     CAMOptions,
-    Colormap,
-    Compile,
     DatasetOptions,
-    Debug,
     FeatureOptions,
-    Interval,
-    ModelOptions,
-    NumWorkers,
     OptimizerOptions,
-    Precision,
-    Share,
     SplitOptions,
     TrainerOptions,
     TransformOptions,
     group,
 )
+from camexp.config.model import ModelOptions
 from camexp.config.options import Options
+from camexp.config.values import Colormap, Compile, Debug, Interval, NumWorkers, Precision, Share
 
 
 class InspectOptions(Options):

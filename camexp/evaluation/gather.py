@@ -9,8 +9,10 @@ from camexp.config import EvaluateOptions
 from camexp.errors import UserError
 from camexp.evaluation.inputs import find_images, load_model
 from camexp.evaluation.ledger import State, restore
+from camexp.evaluation.outcome import new_outcome
 from camexp.evaluation.report import report
-from camexp.evaluation.run import maps_again, new_outcome, write_page
+from camexp.evaluation.run import write_page
+from camexp.evaluation.scoring import maps_again
 from camexp.launching.shards import Shard
 from camexp.prediction.manifest import Manifest, missing_shards
 

@@ -16,7 +16,7 @@ from camexp.cam.colour import overlay
 from camexp.cam.maps import upsample
 from camexp.config import EvaluateOptions
 from camexp.evaluation.figures import table
-from camexp.evaluation.run import Outcome
+from camexp.evaluation.outcome import Outcome
 from camexp.evaluation.scores import Scores
 from camexp.files import atomic_write, display_path, save_png, write_csv, write_json
 from camexp.launching.ranks import CHILD

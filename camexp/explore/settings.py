@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from camexp.cam.normalisation import MIN_MAX, Normalisation
 from camexp.config import CAMOptions, ExploreOptions
-from camexp.config.groups import InputSize, height_and_width
 from camexp.config.options import Options
+from camexp.config.values import InputSize, height_and_width
 from camexp.errors import UserError
 from camexp.methods import Method, build_method, build_normalisation, is_cam
 from camexp.models import CAMClassifier, Preprocessing

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+import time
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from camexp.evaluation import run
+from camexp.evaluation.passes import Passes
+from camexp.evaluation.scores import Scores
 from camexp.models import CAMClassifier, Preprocessing, checkpoint_metadata
 from tests.conftest import COLOURS, run_process
 from tests.prediction.conftest import results
@@ -90,7 +94,7 @@ def test_shards_in_one_command(ready, quiet, tmp_path):
 @pytest.mark.parametrize("at", [1, 3, 5])
 def test_an_interrupted_one_resumes(script, ready, quiet, tmp_path, monkeypatch, at):
     monkeypatch.setattr("camexp.evaluation.ledger.SECONDS", 0.0)
-    real, calls = run._pass, []
+    real, calls = Passes._pass, []
 
     def stop(*arguments):
         calls.append(0)
@@ -98,7 +102,7 @@ def test_an_interrupted_one_resumes(script, ready, quiet, tmp_path, monkeypatch,
             raise RuntimeError("power cut")
         return real(*arguments)
 
-    monkeypatch.setattr(run, "_pass", stop)
+    monkeypatch.setattr(Passes, "_pass", stop)
     done = script("evaluate.py", *ready, "output=out")
     assert done.code == 1 and "power cut" in done.err
     done = script("evaluate.py", *ready, "output=out", "resume=auto")
@@ -113,6 +117,39 @@ def test_an_interrupted_one_resumes(script, ready, quiet, tmp_path, monkeypatch,
     other = [one for one in ready if not one.startswith("cam=")]
     done = script("evaluate.py", *other, "output=out", "resume=auto")
     assert done.code == 1 and "holds results that differ in cams" in done.err
+
+
+def test_no_batch_takes_its_time_twice(script, ready, tmp_path, monkeypatch):
+    """A batch that was computed but not scored when it ended is computed again: its first time does not count."""
+    monkeypatch.setattr("camexp.evaluation.passes.time", SimpleNamespace(perf_counter=count().__next__))
+    monkeypatch.setattr("camexp.evaluation.ledger.SECONDS", 0.0)
+    scored = Scores.localise
+
+    def slowly(*arguments):
+        time.sleep(0.05)
+        return scored(*arguments)
+
+    monkeypatch.setattr(Scores, "localise", slowly)
+
+    def seconds(output: str) -> list[float]:
+        methods = json.loads((tmp_path / output / "metrics.json").read_text())["methods"]
+        return [one["seconds_per_image"] * 24 for one in methods.values()]
+
+    assert script("evaluate.py", *ready, "output=quiet").code == 0
+    assert seconds("quiet")[0] == pytest.approx(5)  # the clock ticks at each look: 1 for each of five batches
+    real, calls = Passes._pass, []
+
+    def stop(*arguments):
+        calls.append(0)
+        if len(calls) == 4:
+            raise RuntimeError("power cut")
+        return real(*arguments)
+
+    monkeypatch.setattr(Passes, "_pass", stop)
+    assert script("evaluate.py", *ready, "output=out").code == 1
+    done = script("evaluate.py", *ready, "output=out", "resume=auto")
+    assert done.code == 0 and "resuming: " in done.out, done.out
+    assert seconds("out") == pytest.approx(seconds("quiet"))
 
 
 def test_maps_made_elsewhere_in_shards(script, ready, colours, tmp_path):

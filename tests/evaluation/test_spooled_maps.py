@@ -41,7 +41,7 @@ def test_heatmaps_are_not_kept(colours, heatmaps, tmp_path):
         options = evaluation.read_options(compose("evaluate", overrides))
     images = find_imagefolder(str(colours))
 
-    def held(count: int) -> tuple[int, evaluation.run.Outcome]:
+    def held(count: int) -> tuple[int, evaluation.outcome.Outcome]:
         few = images.take(range(count))
         truth = evaluation.find_truth(options, few)
         gc.collect()
