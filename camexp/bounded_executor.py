@@ -16,8 +16,8 @@ class BoundedExecutor:
     """Call a function in threads, with a limit to what waits: memory does not grow with the number of images.
 
     Encoding PNGs lets go of the interpreter, so threads do. The first error is raised at the next
-    :meth:`submit` or at :meth:`finish`; on any way out of the ``with`` block running calls are finished
-    and queued ones dropped.
+    :meth:`submit` or at :meth:`finish`. After it, and on any way out of the ``with`` block, running calls are finished
+    and all queued ones dropped: with one thread, none is made without those before it.
 
     Args:
         function: called with each submitted result.
@@ -37,20 +37,31 @@ class BoundedExecutor:
         self.function, self.max_waiting = function, max_waiting
         self._pool = ThreadPoolExecutor(max_workers or min(4, os.cpu_count() or 1))
         self._waiting: deque[Future[None]] = deque()
+        self._dropping = False
 
     def submit(self, *arguments: Any) -> None:
         """Queue one call."""
         while len(self._waiting) >= self.max_waiting:
             self._waiting.popleft().result()
-        self._waiting.append(self._pool.submit(self.function, *arguments))
+        self._waiting.append(self._pool.submit(self._call, *arguments))
 
     def finish(self) -> None:
         """Wait until the queue is empty."""
         while self._waiting:
             self._waiting.popleft().result()
 
+    def _call(self, *arguments: Any) -> None:
+        if self._dropping:
+            return
+        try:
+            self.function(*arguments)
+        except BaseException:
+            self._dropping = True
+            raise
+
     def __enter__(self) -> BoundedExecutor:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._dropping = True  # while shutdown empties the queue, the thread goes on taking from it: later calls alone
         self._pool.shutdown(cancel_futures=True)

@@ -10,7 +10,8 @@ T = TypeVar("T")
 
 
 class InOrder(Generic[T]):
-    """Call a function with result after result as soon as all before are there; several threads may put.
+    """Call a function with result after result as soon as all before are there; several threads may put. Once it has
+    failed it is not called any more: no result is passed on whose predecessor was lost.
 
     Args:
         write: called with each, by one thread at a time.
@@ -35,6 +36,7 @@ class InOrder(Generic[T]):
         self._waiting: dict[int, T] = {}
         self.next = first
         self._lock = Lock()
+        self._failed = False
 
     def put(self, index: int, value: T) -> None:
         """The result of one number."""
@@ -43,10 +45,19 @@ class InOrder(Generic[T]):
             while self.next in self._waiting:
                 value = self._waiting.pop(self.next)
                 self.next += 1
-                self._write(value)
+                self._pass_on(value)
 
     def finish(self) -> None:
         """Pass on what waits for numbers that never came."""
         with self._lock:
             for index in sorted(self._waiting):
-                self._write(self._waiting.pop(index))
+                self._pass_on(self._waiting.pop(index))
+
+    def _pass_on(self, value: T) -> None:
+        if self._failed:
+            return
+        try:
+            self._write(value)
+        except BaseException:
+            self._failed = True
+            raise

@@ -119,6 +119,25 @@ def test_an_interrupted_one_resumes(script, ready, quiet, tmp_path, monkeypatch,
     assert done.code == 1 and "holds results that differ in cams" in done.err
 
 
+def test_one_that_failed_while_it_scored_resumes(script, ready, quiet, tmp_path, monkeypatch):
+    """Nothing is written down of a batch that was scored in part."""
+    monkeypatch.setattr("camexp.evaluation.ledger.SECONDS", 0.0)
+    real, calls = Scores.localise, []
+
+    def fail(*arguments):
+        calls.append(0)
+        if len(calls) == 30:  # of the third batch, the last map, before what came of the batch is written down
+            raise OSError(28, "No space left on device")
+        return real(*arguments)
+
+    monkeypatch.setattr(Scores, "localise", fail)
+    done = script("evaluate.py", *ready, "output=out")
+    assert done.code == 1 and "No space left" in done.err
+    done = script("evaluate.py", *ready, "output=out", "resume=auto")
+    assert done.code == 0 and "resuming: 10 of 24" in done.out, (done.out, done.err)
+    assert found(tmp_path / "out") == quiet
+
+
 def test_no_batch_takes_its_time_twice(script, ready, tmp_path, monkeypatch):
     """A batch that was computed but not scored when it ended is computed again: its first time does not count."""
     monkeypatch.setattr("camexp.evaluation.passes.time", SimpleNamespace(perf_counter=count().__next__))

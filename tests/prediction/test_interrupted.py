@@ -89,6 +89,30 @@ def test_a_full_disk_leaves_no_half_of_a_record(tmp_path, monkeypatch):
     assert rows(tmp_path / "a.csv") == [HEADER, ["a", "b"]]
 
 
+def test_what_comes_after_a_record_that_found_no_room_is_done_again(tmp_path, monkeypatch):
+    """A shorter record that comes after it may find room: it must not make the lost one seem written."""
+    real = AppendFile.append
+
+    def append(file, piece):
+        if piece == b"b\n":
+            raise OSError(28, "No space left on device")
+        real(file, piece)
+
+    with Writing(tmp_path, [Names()], range(4)) as writing:
+        writing.add(0, "a", [])
+        monkeypatch.setattr(AppendFile, "append", append)
+        with pytest.raises(OSError, match="No space left"):
+            writing.add(1, "b", [])
+        writing.add(2, "c", [])
+        writing.add(3, "d", [])
+    monkeypatch.setattr(AppendFile, "append", real)
+    assert (writing.state.next, writing.is_whole) == (1, False)
+    with Writing(tmp_path, [Names()], range(4), State.read(tmp_path)) as writing:
+        for index in range(1, 4):
+            writing.add(index, "abcd"[index], [])
+    assert (tmp_path / "names.txt").read_text().split() == ["names", *"abcd"]
+
+
 def test_a_file_that_lost_what_was_known_is_refused(tmp_path):
     with AppendFile(tmp_path / "a") as file:
         file.append(b"1234")
