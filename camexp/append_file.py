@@ -81,7 +81,13 @@ class AppendFile:
     def _open(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._file = self.path.open("xb", buffering=0)  # a piece is in the file or it is not; none lingers in a buffer
-        self._write(self.header)
+        try:
+            self._write(self.header)
+        except OSError:  # or what comes next would stand there without it
+            self._file.close()
+            self._file = None
+            self.path.unlink()
+            raise
 
     def _write(self, piece: bytes) -> None:
         assert self._file is not None

@@ -31,13 +31,23 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # keeps the ending, from which Pillow tells the format; the process's number keeps two writers apart
-    temporary = path.with_name(f".{_writer or os.getpid()}~{path.name}"[-200:])
+    temporary = path.with_name(temporary_name(path.name))
     try:
         yield temporary
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def temporary_name(name: str) -> str:
+    """What a file is called until it is whole: hidden, with the process's number, which keeps two writers apart, and
+    with its ending, from which Pillow tells the format. Of a name near the 255 bytes that file systems allow a digest.
+    """
+    whole = f".{_writer or os.getpid()}~{name}"
+    if len(os.fsencode(whole)) <= 200:
+        return whole
+    digest, ending = hashlib.blake2b(os.fsencode(name), digest_size=16).hexdigest(), Path(name).suffix
+    return f".{_writer or os.getpid()}~{digest}{ending if len(os.fsencode(ending)) < 20 else ''}"
 
 
 _writer = ""
@@ -74,6 +84,17 @@ def content_digest(path: str | os.PathLike[str] | bytes) -> str:
         while chunk := file.read(2**20):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def file_stamp(path: str | os.PathLike[str]) -> bytes:
+    """What stands for a file as it is now, without its being read: its size, and when its bytes changed. A copy that
+    keeps the time (``cp -p``, rsync, an archive) has the same, wherever it lies.
+
+    Raises:
+        OSError: there is no such file.
+    """
+    status = os.stat(path)
+    return f"{status.st_size} {status.st_mtime_ns}\n".encode()
 
 
 def fsync(path: Path) -> int:

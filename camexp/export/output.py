@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from camexp.errors import UserError
+from camexp.files import temporary_name
 
 
 def require_writable(folder: Path, overwrite: bool) -> None:
@@ -44,7 +44,7 @@ def staged(folder: Path, overwrite: bool = False) -> Iterator[Path]:
     """
     folder = folder.absolute()
     require_writable(folder, overwrite)
-    temporary = folder.with_name(f".{os.getpid()}~{folder.name}"[-200:])
+    temporary = folder.with_name(temporary_name(folder.name))
     temporary.mkdir(parents=True)
     try:
         yield temporary

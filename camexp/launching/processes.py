@@ -22,7 +22,7 @@ from typing import BinaryIO
 
 from camexp.errors import UserError
 from camexp.launching import program
-from camexp.launching.ranks import CHILD
+from camexp.launching.ranks import CHILD, nodes
 
 GRACE = 10.0  # seconds for the others to end by themselves once one has failed
 PARENT = "CAMEXP_PARENT"
@@ -156,9 +156,9 @@ def rank_environments(count: int) -> Iterator[list[dict[str, str]]]:
     Raises:
         UserError: several nodes, and no port to meet at.
     """
-    nodes, node = int(os.environ.get("NNODES", "1")), int(os.environ.get("NODE_RANK", "0"))
-    if nodes > 1 and "MASTER_PORT" not in os.environ:
-        raise UserError(f"NNODES={nodes} needs MASTER_ADDR and MASTER_PORT, the same on all nodes: set both of them")
+    machines, node = nodes()
+    if machines > 1 and "MASTER_PORT" not in os.environ:
+        raise UserError(f"NNODES={machines} needs MASTER_ADDR and MASTER_PORT, the same on all nodes: set both of them")
     if "MASTER_PORT" in os.environ:
         meeting = {key: os.environ.get(key, "127.0.0.1") for key in ("MASTER_ADDR", "MASTER_PORT")}
     else:
@@ -173,7 +173,7 @@ def rank_environments(count: int) -> Iterator[list[dict[str, str]]]:
         }
     shared = {
         CHILD: "rank",
-        "WORLD_SIZE": str(nodes * count),
+        "WORLD_SIZE": str(machines * count),
         "LOCAL_WORLD_SIZE": str(count),
         "GROUP_RANK": str(node),
         "TORCHELASTIC_RUN_ID": "camexp",  # by this Lightning knows that the processes are there already

@@ -33,6 +33,11 @@ def is_follower() -> bool:
     return rank() > 0 or os.environ.get(CHILD) == "rank"
 
 
+def nodes() -> tuple[int, int]:
+    """On how many machines camexp is started by hand for one run, and the number of this one."""
+    return int(os.environ.get("NNODES", "1")), int(os.environ.get("NODE_RANK", "0"))
+
+
 def shared_run_folder(default: Path) -> Path | None:
     """The folder of a run whose processes someone else started and gave none; ``None`` if it is for this process alone
     to choose.

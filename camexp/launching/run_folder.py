@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from camexp.errors import UserError
 from camexp.launching.overrides import quoted
-from camexp.launching.ranks import is_follower, shared_run_folder
+from camexp.launching.ranks import CHILD, is_follower, nodes, shared_run_folder
 from camexp.launching.shards import Shard
 from camexp.locks import lock_file
 from camexp.run_files import CAMS, CHECKPOINTS, IN_USE, METRICS
@@ -106,7 +106,10 @@ def prepare_run_folder(config: DictConfig, option: str) -> None:
             raise UserError(f"shard={config.shard} needs output=DIR, the same folder for all shards")
         folder = Shard(int(config.shard), int(config.shards)).folder(folder)
     agreed = None if given else shared_run_folder(folder)
-    if not is_follower():  # of several processes the first one settles it
+    count, node = nodes() if option == "hydra.run.dir" and CHILD not in os.environ else (1, 0)
+    if count > 1 and not given and agreed is None:
+        raise UserError(f"NNODES={count}: all nodes need one folder: give the same hydra.run.dir=… on each of them")
+    if not is_follower() and not node:  # of several processes the first one settles it
         if not given and agreed is None:
             folder = new_folder(folder)
         acquire(agreed or folder, option)

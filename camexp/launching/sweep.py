@@ -154,7 +154,7 @@ def _config_flags(hydra: Any) -> list[str]:
     for source in hydra.runtime.config_sources:
         if source.provider == "command-line":
             flags += ["--config-dir", str(source.path)]
-    return flags
+    return flags + [one for one in hydra.overrides.hydra if one.lstrip("+").startswith("hydra.searchpath=")]
 
 
 def _done(folder: Path, overrides: Sequence[str]) -> bool:

@@ -62,7 +62,8 @@ class CutMix(Change):
 
     def change(self, values: Tensor, targets: Targets, draws: Draws, stride: int) -> tuple[Tensor, Targets]:
         mixes, y, x = draws.shared(3).tolist()
-        share = float(torch.distributions.Beta(self.alpha, self.alpha).sample())
+        alpha = torch.tensor(self.alpha, dtype=torch.float32)
+        share = float(torch.distributions.Beta(alpha, alpha).sample())
         order = draws.uniform().argsort()
         if mixes >= self.probability:
             return values, targets

@@ -47,7 +47,8 @@ class Targets(NamedTuple):
 
 
 class Draws:
-    """Random numbers of a step: an image's do not depend on how many processes share its batch.
+    """Random numbers of a step: an image's do not depend on how many processes share its batch, and all are float32,
+    whatever the network computes in: of half the bits many would be equal.
 
     Args:
         count: the size of the batch, over all processes.
@@ -65,8 +66,8 @@ class Draws:
 
     def uniform(self, *shape: int) -> Tensor:
         """``(B, *shape)`` in [0, 1), on the CPU."""
-        return torch.rand(self.count, *shape)[self.rows]
+        return torch.rand(self.count, *shape, dtype=torch.float32)[self.rows]
 
     def shared(self, *shape: int) -> Tensor:
         """``shape`` in [0, 1), the same in every process, on the CPU."""
-        return torch.rand(shape)
+        return torch.rand(shape, dtype=torch.float32)

@@ -95,6 +95,7 @@ class Checkpoints(pl.Callback):
         raise interruption(self.interrupts.signum, trainer.global_step, self.last)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        require_finite(trainer, "val/loss")  # the last step may have ruined what its own loss was measured before
         accuracy = float(trainer.callback_metrics["val/accuracy"])
         if self.best_accuracy is None or accuracy > self.best_accuracy:
             self.best_accuracy, self.best_step = accuracy, trainer.global_step
@@ -167,15 +168,20 @@ class Checkpoints(pl.Callback):
                 path.unlink()
 
 
-def require_finite(trainer: pl.Trainer) -> None:
+def require_finite(trainer: pl.Trainer, metric: str = "train/loss") -> None:
     """End a run whose loss is NaN or infinite, before anything is saved.
+
+    Args:
+        trainer: that logged it.
+        metric: the loss.
 
     Raises:
         UserError: with the step and the likely causes.
     """
-    loss = float(trainer.callback_metrics.get("train/loss", 0.0))
+    loss = float(trainer.callback_metrics.get(metric, 0.0))
     if not math.isfinite(loss):
         raise UserError(
-            f"the loss is {loss} at step {trainer.global_step}: lower optimizer.lr, or set "
-            "trainer.gradient_clip_val=1, or look for broken images; the last good checkpoint is kept"
+            f"the {'validation ' * (metric == 'val/loss')}loss is {loss} at step {trainer.global_step}: "
+            "lower optimizer.lr, or set trainer.gradient_clip_val=1, or look for broken images; the last good "
+            "checkpoint is kept"
         )

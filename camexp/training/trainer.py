@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
@@ -34,7 +35,15 @@ UNSUPPORTED = frozenset(
 
 
 class SafeCheckpointIO(TorchCheckpointIO):
-    """Checkpoints as torch writes them, read without executing what they hold."""
+    """Checkpoints written where they are to be, and read without executing what they hold.
+
+    Lightning's own writer has them in memory once more, and in the system's folder for temporary files, which may be
+    small, and where a kill leaves them.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        with open(path, "wb") as file:
+            torch.save(checkpoint, file)
 
     def load_checkpoint(self, path: Any, *_: Any, **__: Any) -> dict[str, Any]:
         return read_checkpoint(path, "resume")

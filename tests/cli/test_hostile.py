@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import resource
 import subprocess
 import sys
@@ -51,9 +52,9 @@ def test_nothing_is_executed(tmp_path, marker):
     (tmp_path / "maps").mkdir()
     np.save(tmp_path / "maps" / "a.npy", np.array([evil], object), allow_pickle=True)
     np.savez(tmp_path / "maps" / "b.npz", cam=np.array([evil], object))
-    for name in ("a", "b"):
-        with pytest.raises(UserError):
-            read_heatmap(tmp_path / "maps", tmp_path / f"{name}.jpg", tmp_path)
+    for name in ("a.npy", "b.npz"):
+        with pytest.raises(UserError, match="could not be read"):
+            read_heatmap(tmp_path / "maps" / name)
     for name in ("w.npy", "w.pth", "w.pt", "w.safetensors"):
         (tmp_path / name).write_bytes(pickle.dumps({"conv1_1": evil}))
         with pytest.raises(UserError):
@@ -195,11 +196,34 @@ def test_a_loss_that_is_no_number_leaves_no_checkpoint_of_it(script, colours, tm
         "train.py", "dataset=imagefolder", f"dataset.root={colours}", *TINY, "hydra.run.dir=run", "optimizer=sgd",
         "optimizer.lr=1e3", "trainer.max_epochs=50", "checkpoint.every_n_steps=1", "checkpoint.keep=null",
     )  # fmt: skip
-    assert done.code == 1 and "the loss is nan at step" in done.err and "lower optimizer.lr" in done.err
+    assert (
+        done.code == 1
+        and re.search("the (validation )?loss is (nan|inf) at step", done.err)
+        and "lower optimizer.lr" in done.err
+    )
     saved = list((tmp_path / "run/checkpoints").glob("*.ckpt"))
     for path in saved:
         state = torch.load(path, weights_only=True)
         assert float(state["callbacks"]["Checkpoints"]["metrics"]["train/loss"]) < float("inf")
+
+
+def test_a_last_step_that_ruins_the_network_leaves_no_checkpoint_of_it(script, colours, tmp_path, monkeypatch):
+    """The loss of a step is measured before it changes the weights; the validation after it sees what came of them."""
+
+    def ruin(self, *_):
+        if self.trainer.global_step == 2:
+            with torch.no_grad():
+                self.classifier.head.linear.weight.fill_(float("nan"))
+
+    monkeypatch.setattr("camexp.training.module.CAMModule.on_train_batch_end", ruin, raising=False)
+    done = script(
+        "train.py", "dataset=imagefolder", f"dataset.root={colours}", *TINY, "hydra.run.dir=run", "trainer.max_steps=2",
+        "checkpoint.every_n_steps=1", "checkpoint.keep=null",
+    )  # fmt: skip
+    assert done.code == 1 and "the validation loss is nan at step 2: lower optimizer.lr" in done.err, done.err
+    saved = sorted(path.name for path in (tmp_path / "run/checkpoints").glob("*.ckpt"))
+    assert saved == ["last.ckpt", "step_000001.ckpt"]
+    assert not (tmp_path / "run/summary.json").exists()
 
 
 def test_masks_and_boxes_of_other_images(tmp_path, colours):

@@ -10,13 +10,15 @@ import sys
 import threading
 
 import pytest
+from hydra import compose, initialize_config_dir
 
 from camexp.errors import UserError
 from camexp.launching.processes import ProcessResult, rank_environments, run_processes
-from camexp.launching.ranks import is_follower, rank, shared_run_folder, started_world_size
-from camexp.launching.run_folder import acquire, new_folder, release
+from camexp.launching.ranks import CHILD, is_follower, rank, shared_run_folder, started_world_size
+from camexp.launching.run_folder import acquire, new_folder, prepare_run_folder, release
 from camexp.locks import lock_file
 from camexp.run_files import IN_USE
+from tests.conftest import ROOT
 
 WAIT = "import signal; signal.pause()"
 
@@ -160,3 +162,21 @@ def test_a_folder_has_one_owner(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be written to"):
         acquire(tmp_path / "file" / "below", "output")
+
+
+def test_a_later_node_takes_the_folder_of_the_first(tmp_path, monkeypatch):
+    def prepare(*overrides):
+        with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+            prepare_run_folder(compose("train", list(overrides), return_hydra_config=True), "hydra.run.dir")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(CHILD, raising=False)
+    monkeypatch.setenv("NNODES", "2")
+    with pytest.raises(UserError, match=r"NNODES=2: all nodes need one folder: give the same hydra\.run\.dir="):
+        prepare()
+    (tmp_path / "run").mkdir()
+    with lock_file(tmp_path / "run" / IN_USE, shared=False):  # by the first node
+        with pytest.raises(UserError, match="in use by another run"):
+            prepare("hydra.run.dir=run")
+        monkeypatch.setenv("NODE_RANK", "1")
+        prepare("hydra.run.dir=run")

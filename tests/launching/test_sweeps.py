@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 
 import pytest
@@ -15,7 +16,7 @@ from camexp.cli.compare import main
 from camexp.locks import lock_file
 from camexp.reporting.comparison import Job, differing_options, find_jobs
 from camexp.run_files import IN_USE
-from tests.conftest import TINY, run_process, running
+from tests.conftest import ROOT, TINY, run_process, running
 
 
 @pytest.fixture
@@ -61,6 +62,18 @@ def test_a_failed_job_ends_no_other_and_a_sweep_goes_on(options, tmp_path):
     assert {(row["job"], row["model.head.channels"]) for row in rows} == {("0", "-3"), ("1", "8"), ("2", "9")}
     with Image.open(tmp_path / "sweep/compare.png") as sheet:
         assert sheet.width > 400
+
+
+@pytest.mark.slow
+def test_jobs_find_what_the_sweep_found(options, tmp_path):
+    (tmp_path / "own/scheduler").mkdir(parents=True)
+    shutil.copy(ROOT / "conf/scheduler/cosine.yaml", tmp_path / "own/scheduler/mine.yaml")
+    found = f"hydra.searchpath=[file://{tmp_path}/own]"
+    done = run_process(
+        "train.py", *options, found, "scheduler=mine", "trainer.max_epochs=1", "hydra.sweep.dir=sweep", cwd=tmp_path
+    )
+    assert done.code == 0, done.out + done.err
+    assert (tmp_path / "sweep/0/summary.json").exists()
 
 
 def hparams(sweep, name):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import signal
 import time
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 from camexp.append_file import AppendFile
+from camexp.files import atomic_write
 from camexp.models import CAMClassifier, Preprocessing, checkpoint_metadata
 from camexp.prediction import run
 from camexp.prediction.table import csv_lines
@@ -111,6 +113,32 @@ def test_what_comes_after_a_record_that_found_no_room_is_done_again(tmp_path, mo
         for index in range(1, 4):
             writing.add(index, "abcd"[index], [])
     assert (tmp_path / "names.txt").read_text().split() == ["names", *"abcd"]
+
+
+def test_a_header_that_found_no_room_is_written_before_what_follows(tmp_path, monkeypatch):
+    with AppendFile(tmp_path / "a.csv", b"HEAD ") as file:
+        monkeypatch.setattr(AppendFile, "_write", refuse)
+        with pytest.raises(OSError, match="No space left"):
+            file.append(b"one ")
+        monkeypatch.undo()
+        file.append(b"two")
+    assert (tmp_path / "a.csv").read_bytes() == b"HEAD two"
+
+
+def refuse(*_):
+    raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize(
+    "name", ["a" * 196 + ".txt", "a" * 197 + ".txt", "a" * 251 + ".txt", "象" * 82 + ".txt", "象" * 83]
+)
+def test_a_name_of_any_length_is_written_whole(tmp_path, name):
+    with atomic_write(tmp_path / name) as temporary:
+        temporary.write_text("whole")
+        assert temporary.name != name and temporary.name.startswith(f".{os.getpid()}~")
+        assert temporary.suffix == Path(name).suffix
+        assert len(os.fsencode(temporary.name)) <= 255
+    assert [file.name for file in tmp_path.iterdir()] == [name] and (tmp_path / name).read_text() == "whole"
 
 
 def test_a_file_that_lost_what_was_known_is_refused(tmp_path):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import tempfile
+
 import pytest
+import torch
 
 from camexp.config import TrainerOptions
 from camexp.errors import UserError
-from camexp.training.trainer import build_lightning_trainer
+from camexp.training.trainer import SafeCheckpointIO, build_lightning_trainer
 
 
 @pytest.mark.parametrize(
@@ -57,3 +60,10 @@ def test_what_is_camexp_s_own_is_said(given, said, tmp_path):
 def test_a_strategy_that_is_not_supported_is_refused(script):
     done = script("train.py", "trainer.strategy=fsdp")
     assert done.code == 1 and "trainer.strategy=fsdp is not known: expected one of auto, ddp" in done.err
+
+
+def test_a_checkpoint_is_written_where_it_is_to_be(tmp_path, monkeypatch):
+    """The system's folder for temporary files may be small, or in memory."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    SafeCheckpointIO().save_checkpoint({"a": torch.ones(2)}, tmp_path / "a.ckpt")
+    assert torch.load(tmp_path / "a.ckpt", weights_only=True)["a"].tolist() == [1, 1]
