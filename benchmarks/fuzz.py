@@ -179,7 +179,7 @@ READERS: dict[str, tuple[Callable[[], Seeds], Callable[[Path], object]]] = {
     "weights": (weight_seeds, lambda path: load_weights(TRUNK, str(path), "vgg11")),
     "checkpoints": (checkpoint_seeds, read_checkpoint_file),
     "boxes": (box_seeds, lambda path: read_boxes(path if path.suffix in (".csv", ".json") else path.parent)),
-    "heatmaps": (map_seeds, lambda path: read_heatmap(path.parent, path.with_suffix(".jpg"), path.parent)),
+    "heatmaps": (map_seeds, read_heatmap),
     "masks": (lambda: [one for one in map_seeds() if one[0] == ".png"], lambda path: _read_mask(path, (9, 7))),
 }
 

@@ -9,13 +9,12 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
-from xml.parsers import expat
 
 import numpy as np
 from numpy.typing import NDArray
 
 from camexp.data.matlab import read_matlab
+from camexp.data.voc import read_voc_files
 from camexp.errors import UserError, reason
 
 Boxes = NDArray[np.float64]
@@ -103,13 +102,17 @@ def read_sizes(source: str | Path, option: str = "boxes") -> dict[str, tuple[int
     return sizes
 
 
-def match(names: Sequence[str], paths: Sequence[Path], root: Path) -> dict[int, str]:
+def match(
+    names: Sequence[str], paths: Sequence[Path], root: Path, among: Sequence[Path] | None = None
+) -> dict[int, str]:
     """Which image each name means: its path below the root, or that without its ending, or its bare name if only
     one image has it.
 
     Args:
         names: from :func:`read_boxes`.
         paths: the images; root: their folder.
+        among: all images of the data set, of which these are a part: a bare name must be another's nowhere; ``None``:
+            these are all.
 
     Returns:
         Index in ``paths`` → name.
@@ -117,18 +120,20 @@ def match(names: Sequence[str], paths: Sequence[Path], root: Path) -> dict[int, 
     >>> match(["a/1", "2.jpg"], [Path("r/a/1.jpg"), Path("r/b/1.jpg"), Path("r/b/2.jpg")], Path("r"))
     {0: 'a/1', 2: '2.jpg'}
     """
-    ways: list[dict[str, list[int]]] = [defaultdict(list) for _ in range(4)]
-    for index, path in enumerate(paths):
+    ways: list[dict[str, list[Path]]] = [defaultdict(list) for _ in range(4)]
+    for path in paths if among is None else among:
         relative = Path(*path.parts[len(root.parts) :]) if path.parts[: len(root.parts)] == root.parts else path
         keys = (relative.as_posix(), relative.with_suffix("").as_posix(), path.name, path.stem)
         for way, key in zip(ways, keys, strict=True):
-            way[key].append(index)
+            way[key].append(path)
+    places = {path: index for index, path in enumerate(paths)}
     found: dict[int, str] = {}
     for name in names:
         clean = name.replace("\\", "/").removeprefix("./")
         for way in ways:
-            if len(indices := way.get(clean, [])) == 1:
-                found[indices[0]] = name
+            if len(meant := way.get(clean, [])) == 1:
+                if meant[0] in places:
+                    found[places[meant[0]]] = name
                 break
     return dict(sorted(found.items()))
 
@@ -155,7 +160,7 @@ def _read_folder(folder: Path, given: str) -> Mapping[str, Any]:
     if wsol := next(iter(sorted(folder.rglob("localization.txt"))), None):
         return _rows(wsol)
     if files := sorted(folder.rglob("*.xml")):
-        return {name: boxes for name, _, boxes in map(read_voc, files)}
+        return read_voc_files(folder, files)
     if files := sorted(folder.rglob("*.mat")):
         return dict(_caltech(file) for file in files)
     raise UserError(f"{given} is a folder without annotations: expected {FORMATS}")
@@ -182,42 +187,6 @@ def _rows(path: Path, option: str = "boxes") -> Mapping[str, list[list[float]]]:
                     f"{option}={path}: line {line} is not image,x0,y0,x1,y1: {','.join(row)[:80]}"
                 ) from error
     return found
-
-
-def read_voc(path: Path, first: int = 1) -> tuple[str, list[str], list[list[float]]]:
-    """A Pascal VOC file.
-
-    Args:
-        path: the XML.
-        first: the number of the first pixel: 1 in Pascal VOC, 0 in ImageNet's files of the same form.
-
-    Returns:
-        The image's name, the classes of its objects, and their x0, y0, x1, y1 counted from 0, corners inclusive.
-
-    Raises:
-        UserError: it declares entities.
-        ElementTree.ParseError, ValueError: it is no such file.
-    """
-    text = path.read_bytes()
-    _refuse_entities(text, path)
-    tree = ElementTree.fromstring(text)
-    name = tree.findtext("filename") or path.stem
-    boxes = [
-        [float(box.findtext(side, "nan")) - first for side in ("xmin", "ymin", "xmax", "ymax")]
-        for box in tree.iterfind("object/bndbox")
-    ]
-    return name, [one.findtext("name", "") for one in tree.iterfind("object")], boxes
-
-
-def _refuse_entities(text: bytes, path: Path) -> None:
-    """Entities could grow a short file beyond all memory; the parser itself tells of them, whatever the encoding."""
-
-    def refuse(*_: Any) -> None:
-        raise UserError(f"boxes: {path} declares entities, which no Pascal VOC file does")
-
-    parser = expat.ParserCreate()
-    parser.EntityDeclHandler = refuse  # before anything is expanded
-    parser.Parse(text, True)
 
 
 def _coco(content: Any) -> Mapping[str, list[list[float]]]:

@@ -13,9 +13,10 @@ from xml.etree import ElementTree
 import numpy as np
 
 from camexp.data.arrays import IntArray, PathArray
-from camexp.data.box_formats import Boxes, read_voc
+from camexp.data.box_formats import Boxes
 from camexp.data.imagefolder import class_folders, collect_images, has_extension, require_folder
 from camexp.data.imageset import PARTS, ImageSet
+from camexp.data.voc import read_voc
 from camexp.errors import UserError, reason
 
 IMAGES, ANNOTATIONS = "Data/CLS-LOC", "Annotations/CLS-LOC"

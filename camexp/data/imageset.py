@@ -45,6 +45,8 @@ class ImageSet:
         source: what reads the images that are not files.
         numbers: the index of each image in the source; kept as an :class:`IntArray`. ``None``: the source's own order.
         option: the option that gave ``root``, for errors.
+        among: the paths of the whole data set, where these images are known to be a part of it: what is kept by bare
+            file names is told apart among all of them.
 
     >>> images = ImageSet(Path("r"), ("cat", "dog"), (Path("r/cat/1.png"), Path("r/dog/1.png")), (0, 1))
     >>> len(images), images.paths[1].parent.name, images.labels[1], images.count()
@@ -64,6 +66,7 @@ class ImageSet:
     source: ImageSource | None = field(default=None, compare=False)
     numbers: Sequence[int] | None = None
     option: str = field(default="dataset.root", compare=False)
+    among: Sequence[Path] | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if self.numbers is not None:

@@ -26,14 +26,14 @@ class Components:
     Attributes:
         levels: ``(N,)`` the level of each row; where ``lowest`` is given, the highest at which the part is the same.
         boxes: ``(N, 4)`` x0, y0, x1, y1 in pixels, corners inclusive.
-        areas: ``(N,)`` in pixels.
+        areas: ``(N,)`` in pixels; those of contours have halves.
         steps: the highest level; level k is the threshold k / steps.
         lowest: ``(N,)`` the lowest level at which each row's part is the same; ``None``: a row a part and level.
     """
 
     levels: NDArray[np.signedinteger]
     boxes: NDArray[np.int16]
-    areas: NDArray[np.int32]
+    areas: NDArray[np.int32] | NDArray[np.float64]
     steps: int
     lowest: NDArray[np.signedinteger] | None = None
 

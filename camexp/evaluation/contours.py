@@ -23,7 +23,8 @@ def contours(cam: NDArray[np.floating], steps: int = 1000) -> Components:
         steps: how many thresholds.
 
     Returns:
-        As :func:`components` does; the areas are OpenCV's, of the polygons through the outermost pixels' centres.
+        As :func:`components` does; the areas are OpenCV's, of the polygons through the outermost pixels' centres, in
+        halves of a pixel.
     """
     cv2 = require("cv2", "components_by=contours", "camexp[contours]")
     image = (cam * 255).astype(np.uint8)
@@ -40,5 +41,5 @@ def contours(cam: NDArray[np.floating], steps: int = 1000) -> Components:
             x, y, wide, high = cv2.boundingRect(contour)
             levels.append(level)
             boxes.append((x, y, min(x + wide, width - 1), min(y + high, height - 1)))
-            areas.append(int(cv2.contourArea(contour)))
-    return Components(np.array(levels), np.array(boxes, np.int16), np.array(areas, np.int32), steps)
+            areas.append(cv2.contourArea(contour))
+    return Components(np.array(levels), np.array(boxes, np.int16), np.array(areas, np.float64), steps)

@@ -9,10 +9,9 @@ from camexp.config import EvaluateOptions
 from camexp.errors import UserError
 from camexp.evaluation.inputs import find_images, load_model
 from camexp.evaluation.ledger import State, restore
-from camexp.evaluation.outcome import new_outcome
+from camexp.evaluation.outcome import maps_elsewhere, new_outcome
 from camexp.evaluation.report import report
 from camexp.evaluation.run import write_page
-from camexp.evaluation.scoring import maps_again
 from camexp.launching.shards import Shard
 from camexp.prediction.manifest import Manifest, missing_shards
 
@@ -26,7 +25,8 @@ def gather(folder: Path) -> None:
         folder: the output folder of the evaluation.
 
     Raises:
-        UserError: shards are missing: figures of a part of the images would be taken for those of all.
+        UserError: shards are missing, figures of a part of the images would be taken for those of all; or the images
+            are no longer the same.
     """
     manifest = Manifest.of_shards(folder)
     options = manifest.read_options(folder, EvaluateOptions)
@@ -41,9 +41,11 @@ def gather(folder: Path) -> None:
     options = options.model_copy(update={"gpus": 0})  # the network says what it is, and computes nothing
     model, trained = load_model(options)
     images = find_images(options, model, trained)
+    manifest.require_images(images.paths)
+    elsewhere = maps_elsewhere(options, images)
     outcome = replace(new_outcome(images, options), folder=folder)
     for one in (folder for folder, some in zip(folders, rows, strict=True) if some):
-        restore(one, outcome.scores, maps_again(options, images))
+        restore(one, outcome.scores, elsewhere.again if elsewhere else None)
     if options.report and model is not None:
         write_page(outcome, model, options, folders)
     report(outcome, options)

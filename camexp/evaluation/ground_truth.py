@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ from torch import Tensor
 from camexp.data.box_formats import Boxes, clip, match, read_boxes, read_sizes
 from camexp.data.imageset import ImageSet
 from camexp.errors import UserError, reason
+from camexp.evaluation.bare_names import BareNames
+from camexp.files import file_stamp
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +35,7 @@ class GroundTruth:
         sizes: index → the width and height of the picture in which its boxes were drawn, where that is not the file.
         mask_of: an image's path → its mask and what of it to ignore, ``(H, W)`` bool, or ``None``.
         masked: the indices that have a mask.
+        mask_files: of these, the files that were found for the images.
     """
 
     images: ImageSet
@@ -39,6 +43,7 @@ class GroundTruth:
     sizes: dict[int, tuple[int, int]] = field(default_factory=dict)
     mask_of: MaskOf | None = None
     masked: frozenset[int] = frozenset()
+    mask_files: dict[int, Path] = field(default_factory=dict)
 
     def __contains__(self, index: int) -> bool:
         return index in self.boxes or index in self.masked
@@ -53,9 +58,21 @@ class GroundTruth:
         size = size or (height, width)
         if size == (drawn_height, drawn_width):
             return boxes, size
-        # the reference evaluator's rounding: down, each corner by itself
-        factor = np.array([size[1] / drawn_width, size[0] / drawn_height] * 2)
-        return np.floor(boxes * factor).clip(0, np.array([size[1], size[0]] * 2) - 1), size
+        # the reference evaluator's rounding: down, each corner by itself, multiplied before it is divided
+        scaled = boxes * np.array([size[1], size[0]] * 2) / np.array([drawn_width, drawn_height] * 2)
+        return np.floor(scaled).clip(0, np.array([size[1], size[0]] * 2) - 1), size
+
+    def digests(self) -> dict[str, str]:
+        """What stands for labels, boxes and masks, 32 hexadecimal digits each, so far as there are any. Files of masks
+        are not read, and of those that the data set brings it is only known which images have one."""
+        labels, boxes, masks = (hashlib.blake2b(digest_size=16) for _ in range(3))
+        labels.update(np.asarray(self.images.labels).tobytes())
+        for index, each in sorted(self.boxes.items()):
+            boxes.update(f"{index} {self.sizes.get(index)} {each.tolist()}\n".encode())
+        for index in sorted(self.masked):
+            masks.update(f"{index} ".encode() + (file_stamp(self.mask_files[index]) if self.mask_files else b""))
+        found = {"the labels": (labels, True), "the boxes": (boxes, self.boxes), "the masks": (masks, self.masked)}
+        return {name: digest.hexdigest() for name, (digest, there) in found.items() if there}
 
     def masks(self, index: int) -> tuple[Tensor | None, Tensor | None]:
         """An image's mask and what of it to ignore, as tensors ``(H, W)``."""
@@ -98,11 +115,11 @@ def load_truth(boxes: str | None, masks: str | None, images: ImageSet) -> Ground
     truth = GroundTruth(images)
     if boxes is not None:
         found = read_boxes(boxes)
-        matched = match(list(found), images.paths, images.root)
+        matched = match(list(found), images.paths, images.root, images.among)
         if not matched:
             raise UserError(
                 f"boxes={boxes}: none of its {len(found)} images (the first is {next(iter(found))}) "
-                f"is among the {len(images)} in {images.root}"
+                f"is among the {len(images)} in {images.root}, by its path there or by a name that one image alone has"
             )
         truth.boxes = {index: found[name] for index, name in matched.items()}
         sizes = read_sizes(boxes)
@@ -113,23 +130,26 @@ def load_truth(boxes: str | None, masks: str | None, images: ImageSet) -> Ground
         folder = Path(masks).expanduser()
         if not folder.is_dir():
             raise UserError(f"masks={masks} is not a folder: expected PATH/IMAGE.png for the images PATH/IMAGE.jpg")
+        names = BareNames(images.paths if images.among is None else images.among)
         files = {
-            index: file for index, path in enumerate(images.paths) if (file := _mask_file(folder, path, images.root))
+            index: file
+            for index, path in enumerate(images.paths)
+            if (file := _mask_file(folder, path, images.root, names))
         }
         if not files:
             raise UserError(f"masks={masks} holds no mask of these images: expected PATH/IMAGE.png below it")
         by_path = {images.paths[index]: (file, index) for index, file in files.items()}
-        truth.masked = frozenset(files)
+        truth.masked, truth.mask_files = frozenset(files), files
         truth.mask_of = lambda path: _read_masks(images, *by_path[path])
         log.info(f"masks of {len(files)} images")
     return truth
 
 
-def _mask_file(folder: Path, path: Path, root: Path) -> Path | None:
+def _mask_file(folder: Path, path: Path, root: Path, names: BareNames) -> Path | None:
     relative = path.relative_to(root) if path.is_relative_to(root) else Path(path.name)
     for one in (relative, Path(path.name)):
         file = folder / one.with_suffix(".png")
-        if file.is_file():
+        if file.is_file() and (one == relative or names.tells(path)):
             return file
     return None
 

@@ -2,34 +2,87 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from camexp.data import ImageSet
 from camexp.data.matlab import read_matlab
 from camexp.errors import UserError, reason
+from camexp.evaluation.bare_names import BareNames
+from camexp.files import file_stamp
 
 ENDINGS = (".npy", ".npz", ".mat", ".png")
 
 
-def read_heatmap(folder: Path, image: Path, root: Path) -> NDArray[np.float32]:
-    """The map of an image, ``(h, w)`` float32.
+class Heatmaps:
+    """The maps of an image set, each in a file: PATH/IMAGE.npy, .npz, .mat or .png for the image PATH/IMAGE.jpg, or
+    IMAGE.npy … if no other image has that name.
 
     Args:
-        folder: where PATH/IMAGE.npy, .npz, .mat or .png lies for ``root/PATH/IMAGE.jpg``, or IMAGE.npy ….
-            In ``.npz`` and ``.mat`` the first of the names ``cam``, ``map``, ``maps``, ``upsampled`` counts, or
-            else the first array of two dimensions; of several maps ``(K, h, w)`` the first.
+        folder: where they lie.
+        images: what they are of.
+    """
+
+    def __init__(self, folder: Path, images: ImageSet):
+        self.folder, self.images, self._names = folder, images, BareNames(images.paths)
+
+    def file(self, index: int) -> Path:
+        """Where the map of an image is.
+
+        Raises:
+            UserError: there is none.
+        """
+        image, root, folder = self.images.paths[index], self.images.root, self.folder
+        relative = image.relative_to(root) if image.is_relative_to(root) else Path(image.name)
+        named = [relative, Path(image.name)] if self._names.tells(image) else [relative]
+        candidates = [folder / one.with_suffix(end) for one in named for end in ENDINGS]
+        if (file := next((one for one in candidates if one.is_file()), None)) is None:
+            raise UserError(
+                f"heatmaps={folder} has no map of {relative}: expected {candidates[0]}, or .npz, .mat or .png"
+            )
+        return file
+
+    def read(self, index: int) -> NDArray[np.float32]:
+        """The map of an image ``(1, h, w)``.
+
+        Raises:
+            UserError: there is none, or a file that is not a map.
+        """
+        return read_heatmap(self.file(index))[None]
+
+    def again(self, index: int) -> Callable[[], NDArray[np.float32]]:
+        """What reads it once more."""
+        return partial(self.read, index)
+
+    def digest(self) -> str:
+        """What stands for all files as they are now, 32 hexadecimal digits; they are not read.
+
+        Raises:
+            UserError: an image without a map.
+        """
+        digest = hashlib.blake2b(digest_size=16)
+        for index in range(len(self.images)):
+            digest.update(file_stamp(self.file(index)))
+        return digest.hexdigest()
+
+
+def read_heatmap(file: Path) -> NDArray[np.float32]:
+    """One map ``(h, w)`` float32.
+
+    Args:
+        file: ``.npy``, ``.npz``, ``.mat`` or ``.png``. In ``.npz`` and ``.mat`` the first of the names ``cam``,
+            ``map``, ``maps``, ``upsampled`` counts, or else the first array of two dimensions; of several maps
+            ``(K, h, w)`` the first.
 
     Raises:
-        UserError: no file, or one that is not a map.
+        UserError: it is not a map.
     """
-    relative = image.relative_to(root) if image.is_relative_to(root) else Path(image.name)
-    candidates = [folder / one.with_suffix(end) for one in (relative, Path(image.name)) for end in ENDINGS]
-    file = next((one for one in candidates if one.is_file()), None)
-    if file is None:
-        raise UserError(f"heatmaps={folder} has no map of {relative}: expected {candidates[0]}, or .npz, .mat or .png")
     try:
         array = _read(file)
     except Exception as error:  # whatever a broken file makes a reader raise

@@ -64,7 +64,7 @@ def find_images(options: EvaluateOptions, model: CAMClassifier | None, trained: 
     images = build_images(options.dataset or recorded_dataset(trained["dataset"]))
     part = options.part or ("val" if own or len(images.in_part("val")) else "all")
     if part != "all":
-        images = images.take(part_indices(images, part, trained))
+        images = replace(images.take(part_indices(images, part, trained)), among=images.paths)
     log.info(f"measuring on {len(images)} images (part={part})")
     return images if model is None else relabelled(images, model)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from camexp.config import EvaluateOptions
 from camexp.data import ImageSet
+from camexp.evaluation.heatmaps import Heatmaps
 from camexp.evaluation.inputs import method_names, trained_on
 from camexp.evaluation.scores import Scores
 from camexp.launching.shards import Shard
@@ -36,6 +37,11 @@ class Outcome:
     def summaries(self) -> dict[str, dict[str, Any]]:
         """The figures of each method, see :meth:`Scores.summary`."""
         return {name: scores.summary(self.thresholds.get(name)) for name, scores in self.scores.items()}
+
+
+def maps_elsewhere(options: EvaluateOptions, images: ImageSet) -> Heatmaps | None:
+    """The maps that are measured instead of the network's; ``None``: they are the network's."""
+    return None if options.heatmaps is None else Heatmaps(Path(options.heatmaps).expanduser(), images)
 
 
 def new_outcome(images: ImageSet, options: EvaluateOptions) -> Outcome:

@@ -16,10 +16,10 @@ from camexp.errors import UserError
 from camexp.evaluation.ground_truth import GroundTruth
 from camexp.evaluation.inputs import build_methods
 from camexp.evaluation.ledger import Ledger, State, report_items
-from camexp.evaluation.outcome import Outcome, new_outcome
+from camexp.evaluation.outcome import Outcome, maps_elsewhere, new_outcome
 from camexp.evaluation.pages import EvaluationReport, figures_page, page_curves, write_report
 from camexp.evaluation.passes import Passes
-from camexp.evaluation.scoring import Scoring, maps_again
+from camexp.evaluation.scoring import Scoring
 from camexp.files import display_path
 from camexp.launching.shards import Shard
 from camexp.methods import build_normalisation, require_layers
@@ -49,7 +49,11 @@ def evaluate(model: CAMClassifier | None, images: ImageSet, truth: GroundTruth, 
     shard = outcome.shard = Shard(options.shard or 0, options.shards)
     rows, folder = shard.rows(len(images), options.batch_size), shard.folder(outcome.folder)
     joins = options.resume is not None or shard.count > 1
-    Manifest.of(images.paths, model, options).settle(outcome.folder, joins)
+    elsewhere = maps_elsewhere(options, images)
+    content = truth.digests()
+    content |= {"the heatmaps": elsewhere.digest()} if elsewhere else {}
+    content |= {"the thresholds": str(outcome.thresholds)} if outcome.thresholds else {}
+    Manifest.of(images.paths, model, options, content=content).settle(outcome.folder, joins)
     state = State.read(folder) if options.resume else None
     if state is not None:
         log.info(f"the {len(rows)} images are done already" if state.finished else
@@ -57,7 +61,7 @@ def evaluate(model: CAMClassifier | None, images: ImageSet, truth: GroundTruth, 
     chosen = np.random.default_rng(0).permutation(len(images))[: options.faithfulness.images]
     faithful = set(chosen.tolist()) if model is not None else set()
     try:
-        ledger = Ledger(folder, outcome.scores, rows, state, maps_again(options, images))
+        ledger = Ledger(folder, outcome.scores, rows, state, elsewhere.again if elsewhere else None)
     except OSError as error:
         raise UserError(f"output={folder} cannot be gone on with ({error}): give another folder") from error
     rest = range(ledger.state.next, rows.stop)
@@ -68,7 +72,7 @@ def evaluate(model: CAMClassifier | None, images: ImageSet, truth: GroundTruth, 
             page = EvaluationReport(ledger.add_item, images, truth, methods, normalisation) if model else None
             page = page if options.report else None
             with BoundedExecutor(_call, max_waiting=4, max_workers=1) as executor:
-                scoring = Scoring(outcome, truth, options, page, ledger, executor)
+                scoring = Scoring(outcome, truth, options, elsewhere, page, ledger, executor)
                 if model is None:
                     for index in rest:
                         scoring.made_elsewhere(index, None)

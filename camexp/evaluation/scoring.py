@@ -2,39 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-from pathlib import Path
-
 import numpy as np
 import torch
 
 from camexp.bounded_executor import BoundedExecutor
 from camexp.config import EvaluateOptions
-from camexp.data import ImageSet
 from camexp.evaluation.ground_truth import GroundTruth
-from camexp.evaluation.heatmaps import read_heatmap
+from camexp.evaluation.heatmaps import Heatmaps
 from camexp.evaluation.ledger import Ledger
 from camexp.evaluation.outcome import Outcome
 from camexp.evaluation.pages import EvaluationReport
 from camexp.evaluation.scores import ScoredImage, paper_iou
-from camexp.evaluation.spooled_maps import Maps
 
 
 class Scoring:
     """What is given is done in this order, in the executor's thread: at the commit, all that came before it is done.
 
     Args:
+        elsewhere: the maps that were made elsewhere, if the network's are not measured.
         page: is told of every scored image, if there is to be one.
         executor: of one thread, which calls what it is given.
     """
 
     def __init__(
-        self, outcome: Outcome, truth: GroundTruth, options: EvaluateOptions, page: EvaluationReport | None,
-        ledger: Ledger, executor: BoundedExecutor,
+        self, outcome: Outcome, truth: GroundTruth, options: EvaluateOptions, elsewhere: Heatmaps | None,
+        page: EvaluationReport | None, ledger: Ledger, executor: BoundedExecutor,
     ) -> None:  # fmt: skip
-        self.outcome, self.truth, self.options, self.page, self.ledger = outcome, truth, options, page, ledger
-        self._executor = executor
+        self.outcome, self.truth, self.options, self.elsewhere = outcome, truth, options, elsewhere
+        self.page, self.ledger, self._executor = page, ledger, executor
 
     def maps(
         self, name: str, indices: list[int], maps: np.ndarray, map_labels: list[list[int]],
@@ -50,7 +45,8 @@ class Scoring:
 
     def made_elsewhere(self, index: int, logits: torch.Tensor | None) -> None:
         """Score the map that a file holds of an image, as one of its true class."""
-        maps = _heatmap(self.options, self.outcome.images, index)[None]
+        assert self.elsewhere is not None
+        maps = self.elsewhere.read(index)[None]
         self.maps("heatmaps", [index], maps, [[self.outcome.images.labels[index]]], logits)
 
     def faithfulness(self, name: str, figures: tuple[torch.Tensor, ...]) -> None:
@@ -80,23 +76,10 @@ class Scoring:
                 size = mask.shape[0], mask.shape[1]
             fit = 0.0 if boxes is None else paper_iou(maps[number], boxes, size)
             shown = maps[number] if index in truth else maps[number][:0]
-            if self.options.heatmaps is not None and len(shown):
-                again: Maps = partial(_heatmap, self.options, self.outcome.images, index)
-            else:
-                again = scores.spooled.add(shown)
+            again = self.elsewhere.again(index) if self.elsewhere and len(shown) else scores.spooled.add(shown)
             item = ScoredImage(
                 index, again, boxes, size, ranks[number], int(predicted[number]), probabilities[number], fit
             )
             parts = scores.localise(item, shown, mask, ignore)
             if self.page is not None:
                 self.page.scored(name, item, shown, map_labels[number], parts, mask, ignore)
-
-
-def maps_again(options: EvaluateOptions, images: ImageSet) -> Callable[[int], Maps] | None:
-    """Gives maps that were made elsewhere by an image's index; ``None``: they are the network's."""
-    return None if options.heatmaps is None else lambda index: partial(_heatmap, options, images, index)
-
-
-def _heatmap(options: EvaluateOptions, images: ImageSet, index: int) -> np.ndarray:
-    """Of one image ``(1, h, w)``."""
-    return read_heatmap(Path(str(options.heatmaps)).expanduser(), images.paths[index], images.root)[None]

@@ -12,6 +12,7 @@ from camexp.launching.shards import Shard
 from camexp.prediction.manifest import Manifest, missing_shards
 from camexp.prediction.outputs import block_size, build_outputs
 from camexp.prediction.table import PREDICTIONS
+from camexp.prediction.writer import Records
 from camexp.prediction.writing import State
 from camexp.reporting.progress import Progress
 from camexp.run_files import REPORT
@@ -34,12 +35,16 @@ def gather(folder: Path) -> None:
     options = manifest.read_options(folder, PredictOptions)
     shards = Shard(0, manifest.shards).all()
     outputs = build_outputs(folder, manifest, options, shards[0])
+    states = [State.read(shard.folder(folder)) for shard in shards]
     with Progress("gathering", total=len(outputs.all), unit="kinds") as progress:
         for one in outputs.all:
             if not one.of_shard:
-                one.assemble([shard.folder(folder) / one.records for shard in shards])
+                # a shard may be at work: what it wrote after its state need not be whole
+                one.assemble([
+                    Records(shard.folder(folder) / one.records, state.lengths.get(one.records, 0) if state else 0)
+                    for shard, state in zip(shards, states, strict=True)
+                ])  # fmt: skip
             progress.advance(1)
-    states = [State.read(shard.folder(folder)) for shard in shards]
     explained = sum(state.explained for state in states if state)
     skipped = sum(state.skipped for state in states if state)
     log.info(f"\n  images       {explained}" + (f"   ({skipped} skipped, see skipped.csv)" if skipped else ""))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -38,6 +38,7 @@ class Manifest:
         classes: the network's.
         pool: of its head.
         page: what the report says besides its images; ``None``: there is none.
+        content: what options name without saying it, by what it is called, and a digest or the number itself.
         version: of camexp.
     """
 
@@ -52,12 +53,13 @@ class Manifest:
     classes: list[str]
     pool: str
     page: dict[str, Any] | None
+    content: dict[str, str] = field(default_factory=dict)
     version: str = __version__
 
     @classmethod
     def of(
         cls, paths: Sequence[Path], model: CAMClassifier | None, options: PredictOptions | EvaluateOptions,
-        page: Mapping[str, Any] | None = None,
+        page: Mapping[str, Any] | None = None, content: Mapping[str, str] | None = None,
     ) -> Manifest:  # fmt: skip
         """Of this prediction or evaluation; ``model`` is ``None`` where maps made elsewhere are evaluated."""
         whole = options.to_dict()
@@ -68,7 +70,7 @@ class Manifest:
             "" if model is None else model.device.type, "" if model is None else model.precision, options.shards,
             {key: value for key, value in whole.items() if key not in BESIDES},
             [] if model is None else list(model.classes), "gap" if model is None else model.head.pool,
-            None if page is None else dict(page),
+            None if page is None else dict(page), dict(content or {}),
         )  # fmt: skip
 
     @classmethod
@@ -128,7 +130,20 @@ class Manifest:
             changed.append(f"the images ({self.images}, was {other.images})")
         if self.checkpoint != other.checkpoint and self.options.get("ckpt") == other.options.get("ckpt"):
             changed.append("the content of ckpt")
-        return changed
+        names = dict.fromkeys((*self.content, *other.content))
+        return changed + [name for name in names if self.content.get(name) != other.content.get(name)]
+
+    def require_images(self, paths: Sequence[Path]) -> None:
+        """Make sure that images which were looked for once more are the same.
+
+        Raises:
+            UserError: they are not.
+        """
+        if (len(paths), _digest_paths(paths)) != (self.images, self.inputs):
+            raise UserError(
+                f"the {len(paths)} images that are there now are not the {self.images} of these shards: bring those "
+                "back, or repeat the command with another output="
+            )
 
     def read_options(self, folder: Path, kind: type[O]) -> O:
         """The options again, with results in ``folder``."""

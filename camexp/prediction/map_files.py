@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from camexp.launching.shards import Shard
-from camexp.prediction.writer import Writer
+from camexp.prediction.writer import Records, Writer
 
 FILE_BYTES = 128 * 10**6  # of a file, about: what readers of many files like
 
@@ -40,7 +40,7 @@ class MapFiles(Writer):
         self.folder = folder
         self.prefix = "maps" if shard.count == 1 else f"maps-{shard.name}"
 
-    def assemble(self, records: Sequence[Path], finished: bool = True) -> Sequence[Path]:
+    def assemble(self, records: Sequence[Records], finished: bool = True) -> Sequence[Path]:
         if not finished:
             return ()
         for path in self.folder.glob(f"{self.prefix}-[0-9][0-9][0-9][0-9][0-9].{self.suffix}"):
@@ -48,7 +48,7 @@ class MapFiles(Writer):
         held = 0
         made: list[Path] = []
         with ExitStack() as file:
-            for one in (one for path in records if path.exists() for one in self.read(path)):
+            for one in (one for kept in records if kept.path.exists() for one in self.read(kept.path)):
                 if not held:
                     made.append(self.folder / f"{self.prefix}-{len(made):05d}.{self.suffix}")
                     append = file.enter_context(self.writing(made[-1]))

@@ -17,7 +17,7 @@ from camexp.config import PredictOptions
 from camexp.methods import build_method, build_normalisation, describe_maps, is_cam
 from camexp.models import CAMClassifier
 from camexp.prediction.results import Explanation
-from camexp.prediction.writer import Rows, Writer, read_lines
+from camexp.prediction.writer import Records, Rows, Writer, read_lines
 from camexp.run_files import REPORT
 from camexp.viewer import ImageReport, is_finite, item, meta, page_photograph
 from camexp.viewer.budget import TOP
@@ -53,7 +53,7 @@ class Report(Writer):
         # in ASCII: a file name that is not valid UTF-8 comes back as it was
         return json.dumps(report_item(image, rows, self.count, self.normalisation)).encode() + b"\n"
 
-    def assemble(self, records: Sequence[Path], finished: bool = True) -> Sequence[Path]:
+    def assemble(self, records: Sequence[Records], finished: bool = True) -> Sequence[Path]:
         with ImageReport(self.folder / REPORT, self.count, "Where the network looked", self.page) as page:
             for number, line in enumerate(read_lines(records)):
                 page.add(number, json.loads(line))

@@ -21,6 +21,7 @@ from camexp.launching.shards import Shard
 from camexp.launching.signals import Interrupts, signal_name
 from camexp.methods import build_method, forward_pass, observer, require_layers
 from camexp.models import CAMClassifier
+from camexp.prediction.annotations import find_threshold
 from camexp.prediction.batches import Unreadable, batches
 from camexp.prediction.explaining import explain, open_features, read_label, require_features
 from camexp.prediction.inputs import distinct, file_name, unique_names
@@ -67,7 +68,8 @@ def predict(model: CAMClassifier, images: ImageSet, options: PredictOptions) -> 
     output, shard = Path(options.output), Shard(options.shard or 0, options.shards)
     rows = shard.rows(len(paths), block_size(options))
     page = describe_page(images_of_report(len(paths), options), model, options) if options.report else None
-    manifest = Manifest.of(paths, model, options, page)
+    content = {"the threshold": f"{find_threshold(options):.9g}"} if options.annotations else {}
+    manifest = Manifest.of(paths, model, options, page, content)
     outputs = build_outputs(output, manifest, options, shard, paths)
     manifest.settle(output, joins=options.resume is not None or shard.count > 1)
     folder = shard.folder(output)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from camexp.files import atomic_write
 from camexp.prediction.results import HEADER, Explanation
-from camexp.prediction.writer import Rows, Writer
+from camexp.prediction.writer import Records, Rows, Writer
 
 PREDICTIONS, SKIPPED = "predictions.csv", "skipped.csv"
 
@@ -37,16 +36,14 @@ class Table(Writer):
     def __init__(self, folder: Path):
         self.folder = folder
 
-    def assemble(self, records: Sequence[Path], finished: bool = True) -> Sequence[Path]:
-        there = [path for path in records if path.exists()]
-        if there == [self.folder / self.records] or not there:
+    def assemble(self, records: Sequence[Records], finished: bool = True) -> Sequence[Path]:
+        there = [one for one in records if one.path.exists() and one.end()]
+        if [one.path for one in there] == [self.folder / self.records] or not there:
             return ()
         with atomic_write(self.folder / self.records) as temporary, temporary.open("wb") as file:
             file.write(self.header)
-            for path in there:
-                with path.open("rb") as rows:
-                    rows.seek(len(self.header))
-                    shutil.copyfileobj(rows, file)
+            for one in there:
+                one.copy(file, len(self.header))
         return ()
 
 

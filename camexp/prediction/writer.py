@@ -4,11 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, NamedTuple
 
 from camexp.prediction.results import Explanation
 
 Rows = Sequence[Sequence[Any]]
+
+
+class Records(NamedTuple):
+    """A file of records.
+
+    Attributes:
+        path: where it is.
+        length: bytes of it that are known to be whole records, while another process may be writing; ``None``: all.
+    """
+
+    path: Path
+    length: int | None = None
+
+    def end(self) -> int:
+        """Bytes that count."""
+        return self.path.stat().st_size if self.length is None else self.length
+
+    def copy(self, target: BinaryIO, start: int = 0) -> None:
+        """Copy what counts, from the byte ``start`` on."""
+        left = self.end() - start
+        with self.path.open("rb") as file:
+            file.seek(start)
+            while left > 0 and (piece := file.read(min(left, 2**20))):
+                target.write(piece)
+                left -= len(piece)
 
 
 class Writer:
@@ -46,7 +71,7 @@ class Writer:
         """The record of an image that could not be read."""
         return b""
 
-    def assemble(self, records: Sequence[Path], finished: bool = True) -> Sequence[Path]:
+    def assemble(self, records: Sequence[Records], finished: bool = True) -> Sequence[Path]:
         """Write what is of all images together; what an earlier call wrote is replaced.
 
         Args:
@@ -60,9 +85,10 @@ class Writer:
         return ()
 
 
-def read_lines(records: Sequence[Path]) -> Iterator[bytes]:
+def read_lines(records: Sequence[Records]) -> Iterator[bytes]:
     """The records of several files, if each is a line."""
-    for path in records:
-        if path.exists():
-            with path.open("rb") as file:
-                yield from file
+    for one in records:
+        if one.path.exists():
+            with one.path.open("rb") as file:
+                while file.tell() < one.end():
+                    yield file.readline()

@@ -15,7 +15,7 @@ from camexp.append_file import AppendFile, are_there
 from camexp.files import read_json, write_json
 from camexp.in_order import InOrder
 from camexp.prediction.results import Explanation
-from camexp.prediction.writer import Rows, Writer
+from camexp.prediction.writer import Records, Rows, Writer
 
 STATE = "state.json"
 SECONDS = 1.0  # between two times that it is written: so much work a killed process does again
@@ -104,7 +104,7 @@ class Writing:
             whole: the rows are all of the prediction; else only what a shard has by itself.
         """
         some = [pair for pair in zip(self.writers, self._files, strict=True) if whole or pair[0].of_shard]
-        made = [path for one, file in some for path in one.assemble([file.path], self.is_whole)]
+        made = [path for one, file in some for path in one.assemble([Records(file.path)], self.is_whole)]
         if self.is_whole:
             hidden = {one.records: file.path for one, file in some if one.records.startswith(".")}
             kept = {name: length for name, length in self.state.lengths.items() if name not in hidden}

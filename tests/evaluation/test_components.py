@@ -10,6 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from scipy import ndimage
+from scipy.ndimage import gaussian_filter
 
 from camexp.cam.maps import min_max
 from camexp.evaluation.components import components, largest_box, quantised
@@ -108,3 +109,23 @@ def test_contours_are_the_reference_evaluators():
             x, y, w, h = cv2.boundingRect(contour)
             expected.append([x, y, min(x + w, cam.shape[1] - 1), min(y + h, cam.shape[0] - 1)])
         assert sorted(found.at(level).boxes.tolist()) == sorted(expected)
+
+
+def test_the_largest_contour_is_the_reference_evaluators():
+    """By areas in halves of a pixel: in whole ones two would tie here, and the first found count."""
+    cv2 = pytest.importorskip("cv2")
+    from camexp.evaluation.contours import contours
+
+    rng, tied = np.random.default_rng(0), 0
+    rough = [gaussian_filter(rng.random((224, 224)), 6) for _ in range(4)][-1]
+    cam = ((rough - rough.min()) / (rough.max() - rough.min())).astype(np.float32)
+    largest = contours(cam).largest()
+    image = (cam * 255).astype(np.uint8)
+    for level in range(1000):
+        _, above = cv2.threshold(image, int(level / 1000 * image.max()), 255, cv2.THRESH_BINARY)
+        found = cv2.findContours(above, cv2.RETR_TREE, cv2.CHAIN_APPROX_SIMPLE)[-2]
+        if found:
+            x, y, wide, high = cv2.boundingRect(max(found, key=cv2.contourArea))
+            assert largest.boxes[level].tolist() == [x, y, min(x + wide, 223), min(y + high, 223)]
+            tied += max(found, key=cv2.contourArea) is not max(found, key=lambda one: int(cv2.contourArea(one)))
+    assert tied

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,11 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
-from camexp.data import find_imagefolder
+from camexp.data import ImageSet, find_imagefolder
 from camexp.data.box_formats import match, read_boxes
 from camexp.errors import UserError
-from camexp.evaluation.ground_truth import load_truth
-from camexp.evaluation.heatmaps import read_heatmap
+from camexp.evaluation.ground_truth import GroundTruth, load_truth
+from camexp.evaluation.heatmaps import Heatmaps, read_heatmap
 from tests.conftest import paint
 
 BOX = [3.0, 4.0, 20.0, 30.0]
@@ -186,16 +187,80 @@ def test_heatmaps_in_every_format(kind, tmp_path):
         savemat(folder / "x.mat", {"image_size": np.array([3, 4]), "maps": cam[None]})
     else:
         Image.fromarray(cam.astype(np.uint8)).save(folder / "x.png")
-    assert np.array_equal(read_heatmap(tmp_path / "maps", image, tmp_path / "images"), cam)
+    images = ImageSet(tmp_path / "images", ("a",), (image,), (0,))
+    assert np.array_equal(Heatmaps(tmp_path / "maps", images).read(0)[0], cam)
+
+
+def test_a_map_is_not_taken_for_two_images(tmp_path):
+    paths = [paint(tmp_path / name / "1.jpg", (1, 2, 3)) for name in ("a", "b")]
+    images = ImageSet(tmp_path, ("a", "b"), paths, (0, 1))
+    np.save(tmp_path / "1.npy", np.eye(3))
+    assert np.array_equal(Heatmaps(tmp_path, images.take([0])).read(0)[0], np.eye(3))
+    with pytest.raises(UserError, match=r"has no map of b/1\.jpg: expected .*/b/1\.npy"):
+        Heatmaps(tmp_path, images).read(1)
+
+
+def test_a_mask_is_not_taken_for_two_images(tmp_path):
+    paths = [paint(tmp_path / "in" / name / "1.jpg", (1, 2, 3), (8, 8)) for name in ("a", "b")]
+    images = ImageSet(tmp_path / "in", ("a", "b"), paths, (0, 1))
+    (tmp_path / "masks" / "b").mkdir(parents=True)
+    Image.new("1", (8, 8), 1).save(tmp_path / "masks" / "1.png")
+    part = replace(images.take([0]), among=images.paths)
+    with pytest.raises(UserError, match="holds no mask of these images"):
+        load_truth(None, str(tmp_path / "masks"), part)
+    (tmp_path / "masks" / "1.png").rename(tmp_path / "masks" / "b" / "1.png")
+    assert load_truth(None, str(tmp_path / "masks"), images).masked == {1}
+
+
+def test_a_file_of_boxes_beside_each_image(tmp_path):
+    """As annotation tools write them: the name without its folder, which another image has as well."""
+    for name, box in (("a", (1, 1, 10, 10)), ("b", (21, 11, 30, 20))):
+        paint(tmp_path / name / "1.jpg", (1, 2, 3), (40, 40))
+        corners = "".join(
+            f"<{side}>{at}</{side}>" for side, at in zip(("xmin", "ymin", "xmax", "ymax"), box, strict=True)
+        )
+        (tmp_path / name / "1.xml").write_text(
+            f"<annotation><filename>1.jpg</filename><object><bndbox>{corners}</bndbox></object></annotation>"
+        )
+    images = find_imagefolder(str(tmp_path))
+    assert [load_truth(str(tmp_path), None, images).boxes[index].tolist() for index in (0, 1)] == [
+        [[0, 0, 9, 9]], [[20, 10, 29, 19]]
+    ]  # fmt: skip
+    (tmp_path / "a" / "again.xml").write_bytes((tmp_path / "a" / "1.xml").read_bytes())
+    with pytest.raises(UserError, match=r"again\.xml is of 1\.jpg, as another file in its folder"):
+        load_truth(str(tmp_path), None, images)
+
+
+def test_a_name_must_be_no_other_images_of_the_data_set(tmp_path):
+    """Of a part alone it would seem to be one image's."""
+    paths = [paint(tmp_path / name / "1.jpg", (1, 2, 3), (40, 40)) for name in ("a", "b")]
+    images = ImageSet(tmp_path, ("a", "b"), paths, (0, 1))
+    part = replace(images.take([0]), among=images.paths)
+    (tmp_path / "boxes.csv").write_text("image,x0,y0,x1,y1\n1.jpg,0,0,9,9\n")
+    with pytest.raises(UserError, match=r"none of its 1 images \(the first is 1\.jpg\)"):
+        load_truth(str(tmp_path / "boxes.csv"), None, part)
+    (tmp_path / "boxes.csv").write_text("image,x0,y0,x1,y1\nb/1.jpg,0,0,9,9\na/1.jpg,1,1,9,9\n")
+    assert load_truth(str(tmp_path / "boxes.csv"), None, part).boxes[0].tolist() == [[1, 1, 9, 9]]
+
+
+def test_boxes_are_scaled_as_the_reference_evaluator_scales_them(tmp_path):
+    """``int(x * 224 / width)``: multiplied first, or 45 · (224 / 80) falls just below 126."""
+    paths = [paint(tmp_path / "a" / f"{side}.png", (1, 2, 3), (side, side)) for side in (80, 110, 142, 160, 214)]
+    images = ImageSet(tmp_path, ("a",), paths, (0,) * 5)
+    for index, side in enumerate((80, 110, 142, 160, 214)):
+        truth = GroundTruth(images)
+        for x in range(side):
+            truth.boxes[index] = np.array([[0.0, 0, x, x]])
+            assert truth.scaled_boxes(index, (224, 224))[0][0, 2] == int(float(x) * 224.0 / float(side))
 
 
 def test_heatmaps_that_are_none(tmp_path):
-    image = paint(tmp_path / "x.jpg", (1, 2, 3))
+    images = ImageSet(tmp_path, ("a",), (paint(tmp_path / "x.jpg", (1, 2, 3)),), (0,))
     with pytest.raises(UserError, match="has no map of x.jpg"):
-        read_heatmap(tmp_path / "none", image, tmp_path)
+        Heatmaps(tmp_path / "none", images).read(0)
     np.save(tmp_path / "x.npy", np.array([object()]), allow_pickle=True)  # would run code when loaded
     with pytest.raises(UserError, match="could not be read"):
-        read_heatmap(tmp_path, image, tmp_path)
+        read_heatmap(tmp_path / "x.npy")
     np.save(tmp_path / "x.npy", np.zeros(4))
     with pytest.raises(UserError, match="is not a map"):
-        read_heatmap(tmp_path, image, tmp_path)
+        read_heatmap(tmp_path / "x.npy")

@@ -63,7 +63,7 @@ def quiet(script, ready, tmp_path) -> dict[str, bytes]:
 
 
 @pytest.mark.slow
-def test_shards_joined_are_the_undivided_evaluation(script, ready, quiet, tmp_path):
+def test_shards_joined_are_the_undivided_evaluation(script, ready, quiet, colours, tmp_path):
     done = script("evaluate.py", *ready, "output=out", "shards=3", "shard=1")
     assert done.code == 0 and "camexp gather out" in done.out, done.err
     gathered = run_process("camexp/gather.py", "out", cwd=tmp_path)
@@ -82,6 +82,34 @@ def test_shards_joined_are_the_undivided_evaluation(script, ready, quiet, tmp_pa
     assert script("evaluate.py", *ready, "output=out", "shards=3", "shard=1", "resume=auto").code == 0
     gathered = run_process("camexp/gather.py", "out", cwd=tmp_path)
     assert gathered.code == 0 and found(tmp_path / "out") == quiet
+    first = min(colours.rglob("*.png"))
+    (first.parent / "0.png").write_bytes(first.read_bytes())  # comes first: every index would be another image's
+    gathered = run_process("camexp/gather.py", "out", cwd=tmp_path)
+    assert gathered.code == 1 and "the 25 images that are there now are not the 24 of these shards" in gathered.err
+    assert found(tmp_path / "out") == quiet
+
+
+def test_what_changed_meanwhile_is_not_gone_on_with(script, ready, colours, tmp_path):
+    """An option that stays the same may name other boxes, masks, maps or thresholds than before."""
+    rng = np.random.default_rng(0)
+    for path in colours.rglob("*.png"):
+        file = tmp_path / "maps" / path.relative_to(colours).with_suffix(".npy")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        np.save(file, rng.random((9, 9), np.float32))
+    given = [one for one in ready if not one.startswith(("ckpt", "cam", "faithfulness"))]
+    command = ("evaluate.py", *given, "heatmaps=maps", "output=out")
+    assert script(*command).code == 0
+    before = (tmp_path / "out" / "metrics.json").read_bytes()
+    assert "are done already" in script(*command, "resume=auto").out
+    boxes = (tmp_path / "boxes.csv").read_text()
+    (tmp_path / "boxes.csv").write_text(boxes.replace("3,4,20,30", "3,4,21,30", 1))
+    done = script(*command, "resume=auto")
+    assert done.code == 1 and "holds results that differ in the boxes: repeat" in done.err
+    (tmp_path / "boxes.csv").write_text(boxes)
+    np.save(file, np.eye(10, dtype=np.float32))
+    done = script(*command, "resume=auto")
+    assert done.code == 1 and "holds results that differ in the heatmaps: repeat" in done.err
+    assert (tmp_path / "out" / "metrics.json").read_bytes() == before
 
 
 @pytest.mark.slow

@@ -58,6 +58,16 @@ def test_shards_joined_are_the_undivided_prediction(script, ready_to_predict, qu
         gather(tmp_path / "out")
         assert results(tmp_path / "out") == quiet
     table = tmp_path / "out" / "shards" / "00001-of-00002" / "predictions.csv"
+    state = table.with_name("state.json")
+    sound = {file: file.read_bytes() for file in (state, table, table.with_name(".report.jsonl"))}
+    for file, more in ((state, None), (table, b'"half a row'), (table.with_name(".report.jsonl"), b'{"half')):
+        file.write_bytes(sound[file] + more if more else sound[file].replace(b'"finished": true', b'"finished": false'))
+    assert state.read_bytes() != sound[state]
+    with pytest.raises(UserError, match="missing, of shard 1"):  # it is at work, or was killed in the middle of a row
+        gather(tmp_path / "out")
+    assert results(tmp_path / "out")["predictions.csv"] == quiet["predictions.csv"]
+    for file, content in sound.items():
+        file.write_bytes(content)
     for left in (0, 100):  # of a finished shard, removed or cut short
         table.write_bytes(table.read_bytes()[:left])
         with pytest.raises(UserError, match=r"8 of 40 images are missing, of shard 1"):

@@ -16,6 +16,7 @@ from scipy.io import loadmat
 from camexp.config import PredictOptions
 from camexp.launching.shards import Shard
 from camexp.prediction.tensors import TensorMaps
+from camexp.prediction.writer import Records
 from tests.prediction.conftest import results
 
 
@@ -90,7 +91,7 @@ def portions(folder: Path, paths: list[str]) -> TensorMaps:
     records.write_bytes(b"".join(
         writer.prepare(number, SimpleNamespace(**vars(image), path=path), []) for number, path in enumerate(paths)
     ))  # fmt: skip
-    writer.assemble([records])
+    writer.assemble([Records(records)])
     return writer
 
 

@@ -22,7 +22,7 @@ from camexp.prediction.annotations.voc import VocFormat
 from camexp.prediction.annotations.yolo import YoloFormat
 from camexp.prediction.results import Explanation
 from camexp.prediction.thresholds import measured_otherwise, read_thresholds
-from camexp.prediction.writer import Rows, Writer, read_lines
+from camexp.prediction.writer import Records, Rows, Writer, read_lines
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ class Annotations(Writer):
         written = [one.write(annotated) for one in self.formats]
         return json.dumps([len(objects), written], allow_nan=False).encode() + b"\n"
 
-    def assemble(self, records: Sequence[Path], finished: bool = True) -> Sequence[Path]:
+    def assemble(self, records: Sequence[Records], finished: bool = True) -> Sequence[Path]:
         self.images = self.empty = self.objects = 0
         for line in read_lines(records):
             objects, written = json.loads(line)
