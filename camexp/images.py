@@ -105,10 +105,20 @@ def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     Raises:
         OSError: it is no image.
     """
+    (width, height), orientation = stored_frame(path)
+    return (height, width) if orientation >= 5 else (width, height)  # shown turned by a quarter
+
+
+def stored_frame(path: str | os.PathLike[str]) -> tuple[tuple[int, int], int]:
+    """Width and height of an image file as it is stored, and its EXIF tag 1 to 8, by which it is turned upright; 1: it
+    stands so.
+
+    Raises:
+        OSError: it is no image.
+    """
     with Image.open(path) as image:
-        width, height = image.size
-        turned = image.getexif().get(0x0112, 1) >= 5  # shown turned by a quarter
-        return (height, width) if turned else (width, height)
+        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+        return image.size, orientation if orientation in _TURNS else 1
 
 
 def read_pixels(path: str | os.PathLike[str]) -> NDArray[np.uint8]:

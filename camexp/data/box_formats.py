@@ -156,6 +156,25 @@ def clip(boxes: Boxes, width: int, height: int, name: str) -> Boxes:
     return boxes.clip(0, np.array([width, height, width, height]) - 1)
 
 
+def upright(boxes: Boxes, size: tuple[int, int], orientation: int) -> Boxes:
+    """Boxes that were drawn in an image as it is stored, in the image as it is shown.
+
+    Args:
+        boxes: ``(G, 4)`` x0, y0, x1, y1, corners inclusive.
+        size: width and height as stored.
+        orientation: the EXIF tag, 1 to 8.
+
+    >>> upright(np.array([[0.0, 0.0, 9.0, 4.0]]), (40, 20), orientation=6)  # turned clockwise: top left is top right
+    array([[15.,  0., 19.,  9.]])
+    """
+    (width, height), corners = size, boxes.reshape(-1, 2, 2)
+    if orientation >= 5:
+        (width, height), corners = (height, width), corners[:, :, ::-1]
+    mirrored = np.array([width, height]) - 1 - corners
+    axes = [orientation in (2, 3, 6, 7), orientation in (3, 4, 7, 8)]
+    return np.sort(np.where(axes, mirrored, corners), axis=1).reshape(-1, 4)
+
+
 def _read_folder(folder: Path, given: str) -> Mapping[str, Any]:
     if wsol := next(iter(sorted(folder.rglob("localization.txt"))), None):
         return _rows(wsol)

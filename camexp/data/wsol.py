@@ -13,15 +13,15 @@ from itertools import chain
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from camexp.data.arrays import IntArray, PathArray
-from camexp.data.box_formats import Boxes
+from camexp.data.box_formats import upright
 from camexp.data.imagefolder import require_folder
 from camexp.data.imageset import PARTS, ImageSet
 from camexp.data.listed import ListedBoxes, ListedMasks
 from camexp.data.wsol_lists import Lists, metadata_folder, read_part
 from camexp.errors import UserError
+from camexp.images import stored_frame
 from camexp.reporting.progress import Progress
 
 
@@ -53,12 +53,11 @@ def find_wsol(root: str | None, metadata: str | None, masks: str | None = None, 
     for one in lists.values():
         needed = chain(chain.from_iterable(one.masks.values()), one.ignore.values())
         _require_files(mask_folder, needed, "dataset.masks" if masks else "dataset.root")
-    _require_sizes(folder, {name: size for one in lists.values() for name, size in one.sizes.items()})
-
-    def by_path(values: Mapping[str, Boxes]) -> dict[str, Boxes]:
-        return {str(folder / name): value for name, value in values.items()}
-
-    boxes = {name: value for one in lists.values() for name, value in by_path(one.boxes).items()}
+    turned = _require_sizes(folder, {name: size for one in lists.values() for name, size in one.sizes.items()})
+    boxes = {
+        str(folder / name): upright(value, *turned[name]) if name in turned else value
+        for one in lists.values() for name, value in one.boxes.items()
+    }  # fmt: skip
     files = {str(folder / name): [mask_folder / file for file in found]
              for one in lists.values() for name, found in one.masks.items()}  # fmt: skip
     ignore = {str(folder / name): mask_folder / file for one in lists.values() for name, file in one.ignore.items()}
@@ -126,24 +125,33 @@ def _require_files(folder: Path, names: Iterable[str], option: str) -> None:
         )
 
 
-def _require_sizes(folder: Path, sizes: Mapping[str, tuple[int, int]]) -> None:
-    """Boxes of images of another size would be measured wrong."""
-    if not sizes:
-        return
+def _require_sizes(folder: Path, sizes: Mapping[str, tuple[int, int]]) -> dict[str, tuple[tuple[int, int], int]]:
+    """Boxes of images of another size would be measured wrong.
 
-    def actual(name: str) -> tuple[tuple[int, int], ...]:
-        """The size as it is stored, and as it is shown where the file says that it lies on its side."""
+    Returns:
+        Of images that are shown turned, while their listed size is the stored one: that, and the EXIF tag. The lists'
+        own evaluator reads no EXIF, so that boxes were drawn in the stored image.
+    """
+    turned: dict[str, tuple[tuple[int, int], int]] = {}
+    if not sizes:
+        return turned
+
+    def actual(name: str) -> tuple[tuple[int, int], int] | None:
         try:
-            with Image.open(folder / name) as image:
-                return (image.size, image.size[::-1]) if image.getexif().get(0x0112, 1) >= 5 else (image.size,)
+            return stored_frame(folder / name)
         except Exception:  # dataset.check tells of what cannot be decoded
-            return ()
+            return None
 
     with ThreadPoolExecutor() as pool, Progress("reading image sizes", total=len(sizes), unit="images") as progress:
         for (name, listed), found in zip(sizes.items(), pool.map(actual, sizes), strict=True):
-            if found and listed not in found:
-                raise UserError(
-                    f"dataset.metadata: image_sizes.txt says {listed[0]}×{listed[1]} of {name}, which has "
-                    f"{found[0][0]}×{found[0][1]} pixels: take the images in which the boxes were drawn, or correct it"
-                )
+            if found is not None:
+                stored, orientation = found
+                if listed == stored and orientation > 1:
+                    turned[name] = found
+                elif listed != stored and not (orientation >= 5 and listed == stored[::-1]):
+                    raise UserError(
+                        f"dataset.metadata: image_sizes.txt says {listed[0]}×{listed[1]} of {name}, which has "
+                        f"{stored[0]}×{stored[1]} pixels: take the images in which the boxes were drawn, or correct it"
+                    )
             progress.advance(1)
+    return turned

@@ -14,11 +14,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from camexp.data.box_formats import Boxes, clip, match, read_boxes, read_sizes
+from camexp.data.box_formats import Boxes, clip, match, read_boxes, read_sizes, upright
 from camexp.data.imageset import ImageSet
 from camexp.errors import UserError, reason
-from camexp.evaluation.bare_names import BareNames
+from camexp.evaluation.file_names import FileNames
 from camexp.files import file_stamp
+from camexp.images import stored_frame
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +56,11 @@ class GroundTruth:
         width, height = self.images.size(index)
         drawn_width, drawn_height = self.sizes.get(index, (width, height))
         boxes = clip(self.boxes[index], drawn_width, drawn_height, str(self.images.paths[index]))
+        if index in self.sizes and self.images.source is None:
+            stored, orientation = stored_frame(self.images.paths[index])
+            if stored == (drawn_width, drawn_height):  # they were drawn in the image as the file has it
+                boxes = upright(boxes, stored, orientation)
+                drawn_width, drawn_height = width, height
         size = size or (height, width)
         if size == (drawn_height, drawn_width):
             return boxes, size
@@ -130,12 +136,8 @@ def load_truth(boxes: str | None, masks: str | None, images: ImageSet) -> Ground
         folder = Path(masks).expanduser()
         if not folder.is_dir():
             raise UserError(f"masks={masks} is not a folder: expected PATH/IMAGE.png for the images PATH/IMAGE.jpg")
-        names = BareNames(images.paths if images.among is None else images.among)
-        files = {
-            index: file
-            for index, path in enumerate(images.paths)
-            if (file := _mask_file(folder, path, images.root, names))
-        }
+        names = FileNames(images.paths if images.among is None else images.among, images.root)
+        files = {index: file for index, path in enumerate(images.paths) if (file := names.find(path, folder, [".png"]))}
         if not files:
             raise UserError(f"masks={masks} holds no mask of these images: expected PATH/IMAGE.png below it")
         by_path = {images.paths[index]: (file, index) for index, file in files.items()}
@@ -143,15 +145,6 @@ def load_truth(boxes: str | None, masks: str | None, images: ImageSet) -> Ground
         truth.mask_of = lambda path: _read_masks(images, *by_path[path])
         log.info(f"masks of {len(files)} images")
     return truth
-
-
-def _mask_file(folder: Path, path: Path, root: Path, names: BareNames) -> Path | None:
-    relative = path.relative_to(root) if path.is_relative_to(root) else Path(path.name)
-    for one in (relative, Path(path.name)):
-        file = folder / one.with_suffix(".png")
-        if file.is_file() and (one == relative or names.tells(path)):
-            return file
-    return None
 
 
 def _read_masks(images: ImageSet, file: Path, index: int) -> tuple[np.ndarray, np.ndarray | None]:

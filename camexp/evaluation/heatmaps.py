@@ -14,7 +14,7 @@ from PIL import Image
 from camexp.data import ImageSet
 from camexp.data.matlab import read_matlab
 from camexp.errors import UserError, reason
-from camexp.evaluation.bare_names import BareNames
+from camexp.evaluation.file_names import FileNames
 from camexp.files import file_stamp
 
 ENDINGS = (".npy", ".npz", ".mat", ".png")
@@ -30,7 +30,7 @@ class Heatmaps:
     """
 
     def __init__(self, folder: Path, images: ImageSet):
-        self.folder, self.images, self._names = folder, images, BareNames(images.paths)
+        self.folder, self.images, self._names = folder, images, FileNames(images.paths, images.root)
 
     def file(self, index: int) -> Path:
         """Where the map of an image is.
@@ -38,13 +38,12 @@ class Heatmaps:
         Raises:
             UserError: there is none.
         """
-        image, root, folder = self.images.paths[index], self.images.root, self.folder
-        relative = image.relative_to(root) if image.is_relative_to(root) else Path(image.name)
-        named = [relative, Path(image.name)] if self._names.tells(image) else [relative]
-        candidates = [folder / one.with_suffix(end) for one in named for end in ENDINGS]
-        if (file := next((one for one in candidates if one.is_file()), None)) is None:
+        image = self.images.paths[index]
+        if (file := self._names.find(image, self.folder, ENDINGS)) is None:
+            name = next(self._names.of(image))
             raise UserError(
-                f"heatmaps={folder} has no map of {relative}: expected {candidates[0]}, or .npz, .mat or .png"
+                f"heatmaps={self.folder} has no map of {name}{image.suffix}: expected {self.folder / name}.npy, "
+                "or .npz, .mat or .png"
             )
         return file
 

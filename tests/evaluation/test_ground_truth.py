@@ -8,15 +8,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 from scipy.io import savemat
 
 from camexp.data import ImageSet, find_imagefolder
 from camexp.data.box_formats import match, read_boxes
+from camexp.data.wsol import find_wsol
 from camexp.errors import UserError
-from camexp.evaluation.ground_truth import GroundTruth, load_truth
+from camexp.evaluation.ground_truth import GroundTruth, dataset_truth, load_truth
 from camexp.evaluation.heatmaps import Heatmaps, read_heatmap
 from tests.conftest import paint
+from tests.data import layouts
 
 BOX = [3.0, 4.0, 20.0, 30.0]
 
@@ -264,3 +266,32 @@ def test_heatmaps_that_are_none(tmp_path):
     np.save(tmp_path / "x.npy", np.zeros(4))
     with pytest.raises(UserError, match="is not a map"):
         read_heatmap(tmp_path / "x.npy")
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("way", ["data set", "boxes="])
+def test_boxes_drawn_in_the_stored_image_are_turned_with_it(tmp_path, orientation, way):
+    """The lists' own evaluator reads no EXIF: the size it lists, and the boxes, are of the image as it is stored."""
+    options = layouts.wsol(tmp_path / "set", each=1)
+    names = Path(options["metadata"], "test", "image_ids.txt").read_text().split()
+    pixels = np.zeros((20, 40, 3), np.uint8)
+    pixels[2:10, 30:40] = 255  # up to the edge: outside of an image of 20×40
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    Image.fromarray(pixels).save(file := Path(options["root"], names[0]), quality=100, subsampling=0, exif=exif)
+    lists = Path(options["metadata"], "test")
+    for name, line in (("image_sizes", "40,20"), ("localization", "30,2,39,9")):
+        rows = [row for row in (lists / f"{name}.txt").read_text().split() if not row.startswith(names[0])]
+        (lists / f"{name}.txt").write_text("\n".join([*rows, f"{names[0]},{line}"]))
+    if way == "boxes=":
+        images = ImageSet(Path(options["root"]), ("a",), (file,), (0,))
+        truth, index = load_truth(str(lists), None, images), 0
+    else:
+        images = find_wsol(**options)
+        truth, index = dataset_truth(images), [str(path) for path in images.paths].index(str(file))
+    (x0, y0, x1, y1), size = truth.scaled_boxes(index, None)[0][0].astype(int), images.size(index)
+    shown = np.asarray(images.read(index))[:, :, 0] > 127
+    assert shown.shape[::-1] == size == ((20, 40) if orientation >= 5 else (40, 20))
+    inside = np.zeros_like(shown)
+    inside[y0 : y1 + 1, x0 : x1 + 1] = True
+    assert np.array_equal(inside, shown)
