@@ -7,12 +7,14 @@ import re
 import time
 from itertools import count
 from pathlib import Path
+from threading import Event
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
+from camexp.evaluation.ledger import Ledger
 from camexp.evaluation.passes import Passes
 from camexp.evaluation.scores import Scores
 from camexp.models import CAMClassifier, Preprocessing, checkpoint_metadata
@@ -122,14 +124,20 @@ def test_shards_in_one_command(ready, quiet, tmp_path):
 @pytest.mark.parametrize("at", [1, 3, 5])
 def test_an_interrupted_one_resumes(script, ready, quiet, tmp_path, monkeypatch, at):
     monkeypatch.setattr("camexp.evaluation.ledger.SECONDS", 0.0)
-    real, calls = Passes._pass, []
+    real, calls, commit, first_is_down = Passes._pass, [], Ledger.commit, Event()
+
+    def tell(ledger, following):
+        commit(ledger, following)
+        first_is_down.set()
 
     def stop(*arguments):
         calls.append(0)
         if len(calls) == at:
+            assert at < 3 or first_is_down.wait(60)  # scoring is a thread of its own: it may not have come so far
             raise RuntimeError("power cut")
         return real(*arguments)
 
+    monkeypatch.setattr(Ledger, "commit", tell)
     monkeypatch.setattr(Passes, "_pass", stop)
     done = script("evaluate.py", *ready, "output=out")
     assert done.code == 1 and "power cut" in done.err
