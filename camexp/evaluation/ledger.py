@@ -20,7 +20,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from camexp.append_file import AppendFile, are_there
-from camexp.evaluation.scores import ScoredImage, Scores
+from camexp.evaluation.scored_image import ScoredImage
+from camexp.evaluation.scores import Scores
 from camexp.evaluation.spooled_maps import Maps
 from camexp.files import atomic_write
 

@@ -20,7 +20,8 @@ from camexp.evaluation.box_curve import PER_UNIT, POINTS, BoxCurve, box_curve
 from camexp.evaluation.components import Components
 from camexp.evaluation.figures import LOWER, MEANS, ROWS
 from camexp.evaluation.ground_truth import GroundTruth
-from camexp.evaluation.scores import ScoredImage, Scores
+from camexp.evaluation.scored_image import ScoredImage
+from camexp.evaluation.scores import Scores
 from camexp.methods import build_normalisation, describe_maps, is_cam
 from camexp.methods.registry import Method
 from camexp.models import CAMClassifier, CAMResult

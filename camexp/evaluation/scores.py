@@ -13,7 +13,6 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix, MulticlassRecall
 
-from camexp.cam.boxes import box_from_map
 from camexp.cam.maps import upsample
 from camexp.cam.normalisation import MIN_MAX, Normalisation
 from camexp.data.box_formats import Boxes
@@ -23,33 +22,8 @@ from camexp.evaluation.faithfulness import Faithfulness
 from camexp.evaluation.max_box_acc import MaxBoxAcc, best_ious, box_iou
 from camexp.evaluation.pixel_precision import PixelPrecision, resize_mask
 from camexp.evaluation.pointing_game import PointingGame
-from camexp.evaluation.spooled_maps import Maps, SpooledMaps
-
-PAPER_THRESHOLD = 0.2  # Zhou et al., CVPR 2016, section 3.2
-
-
-@dataclass(frozen=True)
-class ScoredImage:
-    """What is kept of an image until the end, when the best threshold is known.
-
-    Attributes:
-        index: in the image set.
-        maps: gives its maps again, ``(K, h, w)`` float32, raw; ``K = 0`` where there is nothing to compare them with.
-        boxes: ``(G, 4)`` in the pixels of the size that is scored at, or ``None``.
-        size: ``(H, W)`` of that size.
-        rank: how many classes the network finds likelier than the true one.
-        predicted, probability: the likeliest class, and its probability.
-        paper_iou: of the box at 20 % of the maximum.
-    """
-
-    index: int
-    maps: Maps
-    boxes: Boxes | None
-    size: tuple[int, int]
-    rank: int
-    predicted: int
-    probability: float
-    paper_iou: float
+from camexp.evaluation.scored_image import ScoredImage
+from camexp.evaluation.spooled_maps import SpooledMaps
 
 
 @dataclass
@@ -237,16 +211,6 @@ class Scores:
 def upsample_and_normalise(cam: Tensor, size: tuple[int, int], normalisation: Normalisation = MIN_MAX) -> Tensor:
     """A map ``(h, w)`` upsampled to ``(H, W)``, then normalised: in this order, as the protocol has it."""
     return normalisation(cam if cam.shape == size else upsample(cam[None, None], size)[0, 0])
-
-
-def paper_iou(maps: NDArray[np.float32], boxes: Boxes | None, size: tuple[int, int]) -> float:
-    """The best IoU of the boxes at 20 % of a raw map's maximum (Zhou et al., CVPR 2016, section 3.2)."""
-    best = 0.0
-    for cam in torch.from_numpy(maps):
-        box = box_from_map(upsample(cam[None, None], size)[0, 0].numpy(), PAPER_THRESHOLD)
-        if boxes is not None and box is not None:
-            best = max(best, float(box_iou([box], boxes).max()))
-    return best
 
 
 def _filled(boxes: Boxes, size: tuple[int, int]) -> Tensor:

@@ -12,7 +12,7 @@ from camexp.evaluation.heatmaps import Heatmaps
 from camexp.evaluation.ledger import Ledger
 from camexp.evaluation.outcome import Outcome
 from camexp.evaluation.pages import EvaluationReport
-from camexp.evaluation.scores import ScoredImage, paper_iou
+from camexp.evaluation.scored_image import ScoredImage, paper_iou
 
 
 class Scoring:

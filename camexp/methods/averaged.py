@@ -11,7 +11,8 @@ from torch import Tensor
 
 from camexp.cam.maps import upsample
 from camexp.methods.registry import Method
-from camexp.models.classifier import CAMClassifier, CAMResult, LabelsLike
+from camexp.models.classifier import CAMClassifier, LabelsLike
+from camexp.models.result import CAMResult
 
 
 @dataclass(frozen=True)

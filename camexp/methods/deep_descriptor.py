@@ -9,7 +9,8 @@ from torch import Tensor
 
 from camexp.errors import UserError
 from camexp.methods.registry import METHODS, ForwardPass, Layer, Method, OfPass, without_layer
-from camexp.models.classifier import CAMClassifier, CAMResult, LabelsLike
+from camexp.models.classifier import CAMClassifier, LabelsLike
+from camexp.models.result import CAMResult
 
 MOST_BYTES = 8e9  # of all classes' second moments
 

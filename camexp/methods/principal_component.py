@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from camexp.methods.registry import METHODS, ForwardPass, OfPass, without_layer
-from camexp.models.classifier import CAMClassifier, CAMResult, LabelsLike
+from camexp.models.classifier import CAMClassifier, LabelsLike
+from camexp.models.result import CAMResult
 
 UNDECIDED = 1e-6  # a correlation below this is rounding, and says nothing of a sign
 

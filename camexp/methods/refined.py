@@ -12,8 +12,9 @@ from camexp.cam.affinity import average_over_alike
 from camexp.cam.maps import class_activation_maps
 from camexp.errors import UserError
 from camexp.methods.registry import ForwardPass, Method, OfPass, forward_pass, is_cam, of_pass
-from camexp.models.classifier import CAMClassifier, CAMResult, LabelsLike
+from camexp.models.classifier import CAMClassifier, LabelsLike
 from camexp.models.layers import find_layer, finer_layer
+from camexp.models.result import CAMResult
 from camexp.models.trunks import Trunk
 
 _NOTHING = ForwardPass(torch.empty(0), torch.empty(0))

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from camexp.errors import UserError
-from camexp.models.classifier import CAMClassifier, CAMResult, LabelsLike
+from camexp.models.classifier import CAMClassifier, LabelsLike
+from camexp.models.result import CAMResult
 
 Method = Callable[[CAMClassifier, Tensor, LabelsLike], CAMResult]
 Layer = str | Sequence[str] | None

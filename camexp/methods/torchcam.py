@@ -12,7 +12,8 @@ from torch import Tensor
 from camexp.cam.maps import upsample
 from camexp.errors import UserError, nearest
 from camexp.methods.registry import METHODS
-from camexp.models.classifier import CAMClassifier, CAMResult, LabelsLike
+from camexp.models.classifier import CAMClassifier, LabelsLike
+from camexp.models.result import CAMResult
 from camexp.packages import require
 
 # torch-cam's classes by the names people type

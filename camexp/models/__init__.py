@@ -3,10 +3,11 @@
 from camexp.models import libraries  # noqa: F401  # registers timm and torchvision, and imports neither
 from camexp.models.build import build_classifier
 from camexp.models.checkpoint import checkpoint_metadata, load
-from camexp.models.classifier import CAMClassifier, CAMResult
+from camexp.models.classifier import CAMClassifier
 from camexp.models.head import CAMHead
 from camexp.models.preprocessing import Preprocessing
 from camexp.models.pretrained import pretrained
+from camexp.models.result import CAMResult
 from camexp.models.trunks import TRUNKS, Trunk, build_trunk
 from camexp.models.weights import load_weights
 

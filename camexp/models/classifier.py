@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,54 +11,23 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from camexp.cam.maps import class_activation_maps, upsample
+from camexp.cam.maps import class_activation_maps
 from camexp.errors import UserError
 from camexp.labels import LabelLike, resolve_label
 from camexp.models.compiling import compile_trunk
 from camexp.models.head import build_head
 from camexp.models.layers import watched
 from camexp.models.preprocessing import Preprocessing
+from camexp.models.result import CAMResult
 from camexp.models.stages import take_layers
 from camexp.models.threads import in_parts
 from camexp.models.trunks import build_trunk, freeze
 from camexp.precision import autocast, parameter_dtype, resolve_precision
 
 if TYPE_CHECKING:
-    from camexp.viewer.notebook import ImageLike, ViewerPage
+    pass
 
 LabelsLike = LabelLike | Sequence[LabelLike | Sequence[LabelLike]] | Tensor
-
-
-@dataclass(frozen=True)
-class CAMResult:
-    """What one forward pass says of a batch.
-
-    Attributes:
-        logits: ``(B, C)`` float32.
-        maps: ``(B, K, h, w)`` float32, raw, at the trunk's stride.
-        labels: ``(B, K)`` the class of each map.
-        classes: all class names, where they are known.
-    """
-
-    logits: Tensor
-    maps: Tensor
-    labels: Tensor
-    classes: tuple[str, ...] = ()
-
-    @property
-    def probabilities(self) -> Tensor:
-        """Softmax of the logits, ``(B, C)``."""
-        return self.logits.softmax(-1)
-
-    def upsample(self, size: tuple[int, int], out: Tensor | None = None) -> Tensor:
-        """The maps at ``(H, W)`` pixels: ``(B, K, H, W)``; see :func:`camexp.cam.maps.upsample`."""
-        return upsample(self.maps, size, out)
-
-    def show(self, image: ImageLike | Sequence[ImageLike], **style: Any) -> ViewerPage:
-        """A viewer in a notebook, see :func:`camexp.viewer.notebook.show`."""
-        from camexp.viewer.notebook import show
-
-        return show(image, self, **style)
 
 
 class CAMClassifier(nn.Module):

@@ -9,20 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from camexp.models import pooling
+from camexp.models.cells import cell_means, in_cells
 from camexp.models.convolution import Conv3x3, convolve
-
-POOLS = ("gap", "tap", "lse", "gem", "attention")
-
-
-def require_pool(pool: str) -> str:
-    """``pool``, where it is one.
-
-    Raises:
-        ValueError: it is not.
-    """
-    if pool not in POOLS:
-        raise ValueError(f"pool={pool} is not known: expected one of {', '.join(POOLS)}")
-    return pool
 
 
 class CAMHead(nn.Module):
@@ -47,7 +35,7 @@ class CAMHead(nn.Module):
         attention_channels: L of :func:`~camexp.models.pooling.attention`.
         attention_gated: whether it has its gate.
         cells: n of n×n cells of the image that the linear layer weighs apart, see
-            :func:`~camexp.models.pooling.in_cells`; 1: all places alike. Of ``gap``.
+            :func:`~camexp.models.cells.in_cells`; 1: all places alike. Of ``gap``.
         power, norm: of each image's pooled activations, see :func:`~camexp.models.pooling.normalised`; 1 and ``None``:
             they stay as they are. Of ``gap``.
 
@@ -82,7 +70,7 @@ class CAMHead(nn.Module):
     ):
         super().__init__()
         self.cells, self.power, self.norm = cells, power, norm
-        self.pool, self.tap_threshold, self.lse_r, self.gem_p = require_pool(pool), tap_threshold, lse_r, gem_p
+        self.pool, self.tap_threshold, self.lse_r, self.gem_p = pooling.require_pool(pool), tap_threshold, lse_r, gem_p
         self.conv_cam = Conv3x3(in_channels, channels)
         self.activation = nn.ReLU()  # a module, so that other methods find the maps' place by its name
         self.linear = nn.Linear(channels * cells**2, num_classes, bias=bias)
@@ -141,14 +129,14 @@ class CAMHead(nn.Module):
         """
         if self.cells == 1 and self.power == 1 and self.norm is None:
             return self(self.activations(features))
-        means = pooling.cell_means(self._convolved(features), self.cells)
+        means = cell_means(self._convolved(features), self.cells)
         with torch.autocast(features.device.type, enabled=False):
             return self._weighed(pooling.normalised_means(means, self.power, self.norm))
 
     def _in_cells(self, activations: Tensor) -> Tensor:
         """Each cell's apart, and normalised: before the pooling, so that the mean of a map stays its logit."""
         if self.cells > 1:
-            activations = pooling.in_cells(activations, self.cells)
+            activations = in_cells(activations, self.cells)
         if self.power == 1 and self.norm is None:
             return activations
         return pooling.normalised(activations, self.power, self.norm)
@@ -197,8 +185,7 @@ class CAMHead(nn.Module):
         return pooled * F.dropout(pooled.new_ones(count, pooled.shape[1]), self.dropout)[rows.to(pooled.device)]
 
     def l2_penalty(self) -> Tensor:
-        """``l2 · ½‖w‖²`` summed over the two weight matrices, the convolution's and the linear layer's: a scalar to
-        add to the loss. Biases and the attention's weights are not in it."""
+        """``l2 · ½‖w‖²`` of the convolution and the linear layer, biases and attention left out: a scalar."""
         return 0.5 * self.l2 * (self.conv_cam.weight.square().sum() + self.linear.weight.square().sum())
 
 
@@ -241,12 +228,8 @@ class GAPHead(CAMHead):
         nn.init.trunc_normal_(self.linear.weight, std=init_std, a=-2 * init_std, b=2 * init_std)
         if bias:
             nn.init.zeros_(self.linear.bias)
-        self.pool = require_pool(pool)
+        self.pool = pooling.require_pool(pool)
         self._add_attention(in_channels, attention_channels, attention_gated)
-
-    def activations(self, features: Tensor) -> Tensor:
-        """The features themselves, each cell's apart: ``(B, D · cells², h, w)``."""
-        return self._in_cells(self._convolved(features))
 
     def _convolved(self, features: Tensor) -> Tensor:
         return self.activation(features)

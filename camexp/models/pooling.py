@@ -10,8 +10,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+POOLS = ("gap", "tap", "lse", "gem", "attention")
+
 GEM_EPSILON = 1e-6
 POWER_EPSILON = 1e-6  # a mean of 0 has no finite factor, and no finite gradient
+
+
+def require_pool(pool: str) -> str:
+    """``pool``, where it is one.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if pool not in POOLS:
+        raise ValueError(f"pool={pool} is not known: expected one of {', '.join(POOLS)}")
+    return pool
 
 
 def average_pool(activations: Tensor) -> Tensor:
@@ -30,47 +43,7 @@ def average_pool(activations: Tensor) -> Tensor:
     >>> average_pool(torch.tensor([[[[4.0, 2.0, 0.0]]]]))
     tensor([[2.]])
     """
-    return activations.mean((2, 3), dtype=_wide(activations))
-
-
-def in_cells(activations: Tensor, cells: int) -> Tensor:
-    r"""Activations apart by where they are in the image, so that a linear layer weighs each cell for itself.
-
-    .. math:: f_{k,i,j}(x, y) = t_i(y) \, t_j(x) \, f_k(x, y)
-
-    :math:`t_i` is the weight that linear interpolation gives the middle of the i-th of n equal parts: 1 there, falling
-    to 0 at the middles beside it, 1 in sum over i everywhere. So the class weights at a place are those of the n×n
-    cells, interpolated bilinearly: a map has no seams, and all that follows of global average pooling holds. The means
-    are those of a spatial pyramid's level (Lazebnik et al., CVPR 2006) with soft borders.
-
-    Args:
-        activations: ``(B, D, h, w)``.
-        cells: n, 1 or more.
-
-    Returns:
-        ``(B, n² · D, h, w)``, the cells row by row, each with all channels.
-
-    >>> in_cells(torch.ones(1, 1, 2, 4), 2)[0, :, 0]
-    tensor([[1.0000, 0.7500, 0.2500, 0.0000],
-            [0.0000, 0.2500, 0.7500, 1.0000],
-            [0.0000, 0.0000, 0.0000, 0.0000],
-            [0.0000, 0.0000, 0.0000, 0.0000]])
-    """
-    where = _cells(activations, cells).to(activations.dtype)
-    return (where[:, None] * activations.contiguous()[:, None]).flatten(1, 2)
-
-
-def cell_means(activations: Tensor, cells: int) -> Tensor:
-    """``average_pool(in_cells(activations, cells))``, as one matrix product.
-
-    >>> activations = torch.rand(2, 8, 5, 7)
-    >>> torch.allclose(cell_means(activations, 3), average_pool(in_cells(activations, 3)))
-    True
-    """
-    values = activations.to(_wide(activations)).flatten(2)
-    where = _cells(activations, cells).flatten(1)
-    with torch.autocast(activations.device.type, enabled=False):
-        return torch.matmul(where, values.mT).flatten(1) / where.shape[1]
+    return activations.mean((2, 3), dtype=wide(activations))
 
 
 def normalised(activations: Tensor, power: float = 1.0, norm: float | None = None) -> Tensor:
@@ -117,20 +90,6 @@ def _factors(means: Tensor, power: float, norm: float | None) -> Tensor:
     return factors * norm / length.clamp(min=POWER_EPSILON)
 
 
-def _cells(activations: Tensor, cells: int) -> Tensor:
-    """``(cells², h, w)``: how much of each place is a cell's, 1 in sum over the cells, in float32 or finer."""
-    rows, columns = (_shares(side, cells, activations) for side in activations.shape[-2:])
-    return (rows[:, None, :, None] * columns[None, :, None, :]).flatten(0, 1)
-
-
-def _shares(side: int, cells: int, like: Tensor) -> Tensor:
-    """The same along one side: ``(cells, side)``."""
-    places = torch.arange(side, device=like.device, dtype=_wide(like))
-    places = ((places + 0.5) * cells / side - 0.5).clamp(0, cells - 1)
-    distances = (places - torch.arange(cells, device=like.device)[:, None]).abs()
-    return (1 - distances).clamp(min=0)
-
-
 def thresholded_average_pool(activations: Tensor, threshold: float = 0.1) -> Tensor:
     r"""TAP: the mean over those places of a channel that exceed a share of its maximum.
 
@@ -156,7 +115,7 @@ def thresholded_average_pool(activations: Tensor, threshold: float = 0.1) -> Ten
     >>> thresholded_average_pool(torch.tensor([[[[4.0, 2.0, 0.3, 0.0]]]]))
     tensor([[3.]])
     """
-    values = activations.to(_wide(activations))
+    values = activations.to(wide(activations))
     above = values > threshold * values.amax((2, 3), keepdim=True)
     return torch.where(above, values, 0.0).sum((2, 3)) / above.sum((2, 3)).clamp(min=1)
 
@@ -185,7 +144,7 @@ def generalised_mean_pool(activations: Tensor, p: float = 3.0) -> Tensor:
     >>> generalised_mean_pool(torch.tensor([[[[6.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]]]]))
     tensor([[3.]])
     """
-    values = activations.to(_wide(activations))
+    values = activations.to(wide(activations))
     values = torch.maximum(values, values.new_tensor(GEM_EPSILON))  # not clamp, which an 8-bit graph would round to 0
     most = values.amax((2, 3), keepdim=True)  # taken out, so that no power leaves float32
     return most[:, :, 0, 0] * (values / most).pow(p).mean((2, 3)).pow(1 / p)
@@ -211,7 +170,7 @@ def log_sum_exp_pool(maps: Tensor, r: float = 5.0) -> Tensor:
     >>> log_sum_exp_pool(torch.tensor([[[[2.0, 2.0]], [[1.0, 0.0]]]]))
     tensor([[2.0000, 0.8627]])
     """
-    values = maps.to(_wide(maps)).flatten(2)
+    values = maps.to(wide(maps)).flatten(2)
     most = values.amax(2, keepdim=True)  # taken out, so that no exponential leaves float32
     return most[..., 0] + (r * (values - most)).exp().mean(2).log() / r
 
@@ -234,7 +193,7 @@ def attention(activations: Tensor, v: Tensor, w: Tensor, u: Tensor | None = None
     >>> shares.shape, torch.allclose(shares.sum((1, 2)), torch.ones(2))
     (torch.Size([2, 3, 3]), True)
     """
-    places = activations.to(_wide(activations)).flatten(2).mT  # (B, n, D)
+    places = activations.to(wide(activations)).flatten(2).mT  # (B, n, D)
     hidden = torch.tanh(F.linear(places, v.to(places.dtype)))
     if u is not None:
         hidden = hidden * torch.sigmoid(F.linear(places, u.to(places.dtype)))
@@ -263,6 +222,6 @@ def attention_pool(activations: Tensor, shares: Tensor) -> Tensor:
     return (values @ shares.flatten(1)[:, :, None])[..., 0]
 
 
-def _wide(values: Tensor) -> torch.dtype:
-    # never in half precision: what ties a map to its logit holds to float32's rounding
+def wide(values: Tensor) -> torch.dtype:
+    """What is pooled in: never half precision, for what ties a map to its logit holds to float32's rounding."""
     return torch.promote_types(values.dtype, torch.float32)

@@ -8,7 +8,8 @@ import torch
 
 from camexp.cam.maps import min_max, upsample
 from camexp.evaluation.pixel_precision import resize_mask
-from camexp.evaluation.scores import ScoredImage, Scores
+from camexp.evaluation.scored_image import ScoredImage
+from camexp.evaluation.scores import Scores
 
 
 def nearest(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -11,6 +11,7 @@ from camexp import UserError
 from camexp.config import CAMOptions, ModelOptions
 from camexp.methods import build_method
 from camexp.models import CAMClassifier, Preprocessing, pooling
+from camexp.models.cells import in_cells
 from camexp.models.head import build_head
 from tests.models.heads import require_gradients_and_shared_batches
 
@@ -30,7 +31,7 @@ def test_class_weights_are_interpolated_between_cells(size, cells):
     """A map against SciPy's bilinear interpolation of the cells' weights; beyond the outer middles they are constant."""
     random = np.random.default_rng(0)
     activations, weights = random.normal(size=(2, 3, *size)), random.normal(size=(cells, cells, 3))
-    apart = pooling.in_cells(torch.from_numpy(activations), cells)
+    apart = in_cells(torch.from_numpy(activations), cells)
     found = np.einsum("d,bdhw->bhw", weights.reshape(-1), apart.numpy())
     middles = (np.arange(cells) + 0.5) / cells
     between = RegularGridInterpolator((middles, middles), weights)
@@ -41,7 +42,7 @@ def test_class_weights_are_interpolated_between_cells(size, cells):
 
 def test_one_cell_is_none():
     activations = torch.rand(2, 3, 4, 5)
-    assert torch.equal(pooling.in_cells(activations, 1), activations)
+    assert torch.equal(in_cells(activations, 1), activations)
 
 
 @pytest.mark.parametrize("power", [1.0, 0.5, 0.3])

@@ -11,7 +11,8 @@ from camexp import UserError
 from camexp.config import CAMOptions, HeadOptions, ModelOptions
 from camexp.methods import build_method
 from camexp.models import CAMClassifier, Preprocessing, pooling
-from camexp.models.head import POOLS, build_head
+from camexp.models.head import build_head
+from camexp.models.pooling import POOLS
 from tests.models.heads import require_gradients_and_shared_batches
 
 CLASSES = ["duck", "llama", "ibis", "ketch"]
