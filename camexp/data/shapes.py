@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from camexp.data.box_formats import Boxes, read_boxes
 from camexp.data.drawing import OBJECTS, draw_picture
 from camexp.data.imagefolder import class_folders, collect_images, has_extension
 from camexp.data.imageset import ImageSet
@@ -43,7 +46,7 @@ def find_shapes(root: str = "outputs/data/shapes", per_class: int = 260, size: i
     images = collect_images(
         folder / "images", class_folders(folder / "images"), str, has_extension(frozenset({".jpg"}))
     )
-    return ImageSet(folder / "images", images.classes, images.paths, images.labels, images.left_out, read_mask)
+    return replace(images, mask=read_mask, boxes=DrawnBoxes(folder))
 
 
 def shapes_folder(root: str = "outputs/data/shapes", per_class: int = 260, size: int = 128, seed: int = 0) -> Path:
@@ -60,6 +63,24 @@ def shapes_folder(root: str = "outputs/data/shapes", per_class: int = 260, size:
         if not isinstance(value, int) or not low <= value <= high:
             raise UserError(f"dataset.{name}={value} is out of range: expected a whole number from {low} to {high}")
     return Path(root).expanduser() / f"v{VERSION}-seed{seed}-{per_class}x{len(OBJECTS)}-{size}px"
+
+
+@dataclass(frozen=True)
+class DrawnBoxes:
+    """The box of the object in an image, of ``boxes.csv``, which is read when the first is asked for: by an evaluation.
+
+    Args:
+        folder: of the data set.
+    """
+
+    folder: Path
+
+    def __call__(self, image: Path) -> Boxes | None:
+        return self._boxes.get(image.relative_to(self.folder / "images").as_posix())
+
+    @cached_property
+    def _boxes(self) -> dict[str, Boxes]:
+        return read_boxes(self.folder / "boxes.csv")
 
 
 def read_mask(image: Path) -> NDArray[np.bool_]:

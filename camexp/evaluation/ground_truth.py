@@ -93,9 +93,7 @@ class GroundTruth:
 
 def dataset_truth(images: ImageSet) -> GroundTruth:
     """What the data set brings itself."""
-    listed = images.root.parent / "boxes.csv"
-    beside = images.mask is not None and images.boxes is None and listed.is_file()
-    truth = load_truth(str(listed), None, images) if beside else GroundTruth(images)
+    truth = GroundTruth(images)
     if images.boxes is not None:
         found = ((index, images.boxes(path)) for index, path in enumerate(images.paths))
         truth.boxes = {index: boxes for index, boxes in found if boxes is not None}

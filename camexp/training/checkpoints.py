@@ -182,6 +182,6 @@ def require_finite(trainer: pl.Trainer, metric: str = "train/loss") -> None:
     if not math.isfinite(loss):
         raise UserError(
             f"the {'validation ' * (metric == 'val/loss')}loss is {loss} at step {trainer.global_step}: "
-            "lower optimizer.lr, or set trainer.gradient_clip_val=1, or look for broken images; the last good "
-            "checkpoint is kept"
+            "lower optimizer.lr, or set trainer.gradient_clip_val=1, or look for broken images; checkpoints "
+            "written before are kept"
         )

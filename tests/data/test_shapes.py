@@ -35,6 +35,7 @@ def test_boxes_are_those_of_the_masks(tmp_path):
         y, x = ndimage.find_objects(mask.astype(int))[0]
         assert [int(row[key]) for key in ("x0", "y0", "x1", "y1")] == [x.start, y.start, x.stop - 1, y.stop - 1]
         assert images.classes[int(row["label"])] == path.parent.name
+        assert images.boxes(path).tolist() == [[x.start, y.start, x.stop - 1, y.stop - 1]]
         assert Image.open(path).size == mask.shape[::-1] == (64, 64)
 
 

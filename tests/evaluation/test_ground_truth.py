@@ -295,3 +295,12 @@ def test_boxes_drawn_in_the_stored_image_are_turned_with_it(tmp_path, orientatio
     inside = np.zeros_like(shown)
     inside[y0 : y1 + 1, x0 : x1 + 1] = True
     assert np.array_equal(inside, shown)
+
+
+def test_what_lies_beside_a_data_set_is_not_its_own(tmp_path):
+    """Some other boxes.csv, in the folder that a data set with masks was unpacked in."""
+    (tmp_path / "boxes.csv").write_text("image,x0,y0,x1,y1\na/1.png,0,0,5,5\n")
+    paint(file := tmp_path / "pets" / "a" / "1.png", (9, 9, 9))
+    images = ImageSet(tmp_path / "pets", ("a",), (file,), (0,), mask=lambda path: np.ones((40, 48), bool))
+    truth = dataset_truth(images)
+    assert truth.masked == {0} and not truth.boxes
