@@ -29,6 +29,7 @@ from tests.preloaded import Process
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
 PHOTOGRAPHS = SHARED / "data" / "caltech101-20"
+PATIENCE = 600  # seconds that a test waits for an event at most, however busy the machine; pytest ends it at 900
 VGG16 = SHARED / "weights" / "vgg16-imagenet-features.fp16.safetensors"
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from camexp import images as module
 from camexp.data import read_image
-from tests.conftest import paint
+from tests.conftest import PATIENCE, paint
 
 TRUNCATED = b"Exif\0\0II*\0\x08\0\0\0\x09\0\x0e\x01\x02\0\x20\0\0\0\xff\0\0\0"
 
@@ -24,7 +24,7 @@ def test_images_read_in_threads_leave_the_filters_alone(tmp_path, monkeypatch):
     def held(image: Image.Image) -> Image.Image:
         name = threading.current_thread().name
         inside[name].set()
-        assert leave[name].wait(60)
+        assert leave[name].wait(PATIENCE)
         return decode(image)
 
     monkeypatch.setattr(module, "to_rgb", held)
@@ -34,7 +34,7 @@ def test_images_read_in_threads_leave_the_filters_alone(tmp_path, monkeypatch):
         threads = [threading.Thread(target=read_image, args=(path,), name=path.stem) for path in paths]
         for thread in threads:
             thread.start()
-            assert inside[thread.name].wait(60)
+            assert inside[thread.name].wait(PATIENCE)
         for thread in threads:  # the first one ends first, though it is the second that began last
             leave[thread.name].set()
             thread.join()

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from camexp.config import ExploreOptions
 from camexp.errors import UserError
-from camexp.explore.engine import Engine, Job, Maps
+from camexp.explore.engine import Engine, Job, Maps, OutOfTime
 from camexp.explore.gallery import Gallery
 from camexp.explore.networks import Loaded, Network
 from camexp.explore.page import described, identity, page_html
@@ -115,7 +115,7 @@ class Explorer:
         self.waiting += 1
         try:
             return await asyncio.wait_for(self._explain(request, monotonic() + limits.seconds), limits.seconds)
-        except asyncio.TimeoutError:
+        except (asyncio.TimeoutError, OutOfTime):  # whichever of both clocks strikes first
             raise Refused(f"this took longer than {limits.seconds:g} s (limits.seconds)", 503) from None
         finally:
             self.waiting -= 1

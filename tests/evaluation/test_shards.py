@@ -18,7 +18,7 @@ from camexp.evaluation.ledger import Ledger
 from camexp.evaluation.passes import Passes
 from camexp.evaluation.scores import Scores
 from camexp.models import CAMClassifier, Preprocessing, checkpoint_metadata
-from tests.conftest import COLOURS, run_process
+from tests.conftest import COLOURS, PATIENCE, run_process
 from tests.prediction.conftest import results
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -133,7 +133,7 @@ def test_an_interrupted_one_resumes(script, ready, quiet, tmp_path, monkeypatch,
     def stop(*arguments):
         calls.append(0)
         if len(calls) == at:
-            assert at < 3 or first_is_down.wait(60)  # scoring is a thread of its own: it may not have come so far
+            assert at < 3 or first_is_down.wait(PATIENCE)  # scoring is a thread of its own: it may not have come so far
             raise RuntimeError("power cut")
         return real(*arguments)
 

@@ -26,6 +26,7 @@ from camexp.explore.engine import Engine
 from camexp.explore.guard import Guard, Tokens, own_names
 from camexp.explore.networks import Follower
 from camexp.models import CAMClassifier, Preprocessing, checkpoint_metadata
+from tests.conftest import PATIENCE
 
 CLASSES = ["bird", "cat", "dog", "fish", "frog", "horse", "llama"]
 IMAGE = {"content-type": "application/octet-stream"}
@@ -74,7 +75,7 @@ class Server:
     def ask(self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None,
             host: str | None = None) -> Answer:  # fmt: skip
         """One request; the path goes over the wire as it is."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
         try:
             connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
             if host != "":
@@ -113,7 +114,7 @@ def running_server(with_tokens: bool = False, **values: Any) -> Iterator[Server]
             yield Server(listening.port, explorer, networks, tokens)
         finally:
             server.should_exit = True
-            thread.join(10)
+            thread.join(PATIENCE)
 
 
 @pytest.fixture
@@ -135,7 +136,7 @@ def server(ckpt: str) -> Iterator[Server]:
         yield one
 
 
-def until(condition: Callable[[], Any], seconds: float = 20) -> Any:
+def until(condition: Callable[[], Any], seconds: float = PATIENCE) -> Any:
     """What the condition says, as soon as it says something."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:

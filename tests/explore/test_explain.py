@@ -18,7 +18,7 @@ from camexp.images import to_rgb
 from camexp.methods import METHODS, build_method
 from camexp.models import Preprocessing
 from camexp.viewer import unpack_maps
-from tests.conftest import paint
+from tests.conftest import PATIENCE, paint
 from tests.explore.conftest import CLASSES, picture, save_network
 
 
@@ -133,7 +133,7 @@ def test_images_that_wait_go_together_and_each_gets_its_own(serve, ckpt, monkeyp
 
     def explain(engine, batch):
         sizes.append(len(batch))
-        assert go.wait(30)
+        assert go.wait(PATIENCE)
         return original(engine, batch)
 
     monkeypatch.setattr(Engine, "_explain", explain)

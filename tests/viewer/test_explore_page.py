@@ -9,9 +9,9 @@ from contextlib import ExitStack
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
-from tests.conftest import paint
+from tests.conftest import PATIENCE, paint
 from tests.explore.conftest import CLASSES, picture, running_server, save_network
-from tests.viewer.conftest import NAMES
+from tests.viewer.conftest import NAMES, settle
 
 HOSTILE = [
     '</script><script>document.title="owned"</script>',
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.slow
 
 def until(page, condition):
     """Wait for a script to say yes: playwright's own way needs eval, which the page's policy forbids."""
-    end = time.monotonic() + 30
+    end = time.monotonic() + PATIENCE
     while not page.evaluate(condition):
         assert time.monotonic() < end, (condition, page.locator("body").inner_text())
         page.wait_for_timeout(30)
@@ -49,7 +49,7 @@ def explored(chromium):
             server = stack.enter_context(running_server(**values))
             page = chromium.new_page(viewport={"width": 1400, "height": 900}, **(context or {}))
             contexts.append(page.context)
-            page.set_default_timeout(30_000)
+            page.set_default_timeout(PATIENCE * 1000)
             page.on("pageerror", lambda error: errors.append(str(error)))
             page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
             page.asked, page.server = [], server
@@ -213,7 +213,7 @@ def test_everybody_can_use_it(explored, ckpt, tmp_path, theme):
     page = explored({"color_scheme": theme}, ckpt=[ckpt, ckpt], input=str(tmp_path / "photos"))
     until(page, READY)
     page.set_viewport_size({"width": 400, "height": 800})
-    page.wait_for_timeout(100)
+    settle(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= 400
     context = page.context.browser.new_context(
         bypass_csp=True, color_scheme=theme, viewport={"width": 1400, "height": 900}

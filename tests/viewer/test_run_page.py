@@ -9,6 +9,7 @@ from axe_playwright_python.sync_playwright import Axe
 
 from camexp.viewer.run_page import write_run_page
 from tests.conftest import COLOURS, TINY, paint
+from tests.viewer.conftest import settle
 
 HOSTILE = "a<b>&lt;'x' שלום"
 
@@ -139,7 +140,7 @@ def test_everybody_can_use_it(run, tmp_path, open_page, scheme, width):
             tmp_path / "runs" / name, color_scheme=scheme, viewport={"width": width, "height": 800}, bypass_csp=True
         )
         page.wait_for_selector(".frame, .job-tile")
-        page.wait_for_timeout(300)
+        settle(page)
         found = Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21aa"]}).response["violations"]
         assert not found, json.dumps([(one["id"], [node["html"] for node in one["nodes"]]) for one in found], indent=1)
         assert page.evaluate("() => document.documentElement.scrollWidth") <= width
