@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import csv
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
 
-from camexp.config import EvaluateOptions, SplitOptions
+from camexp.config import EvaluateOptions
 from camexp.config.validation import validated
-from camexp.data import ImageSet, build_images, split_images
-from camexp.errors import UserError, reason
+from camexp.data import ImageSet, build_images
+from camexp.errors import UserError
 from camexp.evaluation.checkpoint_dataset import recorded_dataset
 from camexp.evaluation.ground_truth import GroundTruth, dataset_truth, load_truth
+from camexp.evaluation.trained_images import part_indices
 from camexp.methods import Method, build_method
 from camexp.models import CAMClassifier
 from camexp.models.checkpoint import read_config
 from camexp.prediction import load_model as load_frozen
 from camexp.prediction import require_divisible
 from camexp.prediction.thresholds import read_thresholds
-from camexp.run_files import SPLITS
 
 log = logging.getLogger(__name__)
 
@@ -64,34 +63,9 @@ def find_images(options: EvaluateOptions, model: CAMClassifier | None, trained: 
     images = build_images(options.dataset or recorded_dataset(trained["dataset"]))
     part = options.part or ("val" if own or len(images.in_part("val")) else "all")
     if part != "all":
-        images = replace(images.take(part_indices(images, part, trained)), among=images.paths)
+        images = replace(images.take(part_indices(images, part, trained, options.ckpt)), among=images.paths)
     log.info(f"measuring on {len(images)} images (part={part})")
     return images if model is None else relabelled(images, model)
-
-
-def part_indices(images: ImageSet, part: str, trained: Mapping[str, Any]) -> Sequence[int]:
-    """The images of a part: as the data set itself says, else as the checkpoint's split does.
-
-    Raises:
-        UserError: no such part, or nothing that says which images are in it.
-    """
-    own = images.in_part(part)
-    if part == "test" or len(images.in_part("val")):
-        if not own:
-            raise UserError(
-                f"part={part}: the data set in {images.root} names no such images of its own: take "
-                f"part={'val' if part == 'test' else 'all'}"
-            )
-        return own
-    if "split" not in trained:
-        raise UserError(f"part={part} needs a checkpoint that knows its split: take part=all")
-    try:
-        # each key, so that no default stands in for what a checkpoint does not say
-        recorded = {key: trained["split"][key] for key in SplitOptions.model_fields}
-        split = split_images(images, SplitOptions.read(recorded, "split"), trained["seed"])
-    except (UserError, KeyError, TypeError) as error:
-        raise UserError(f"ckpt: its split cannot be read ({reason(error)}): take part=all") from error
-    return split.train if part == "train" else split.val
 
 
 def relabelled(images: ImageSet, model: CAMClassifier) -> ImageSet:
@@ -119,16 +93,3 @@ def find_truth(options: EvaluateOptions, images: ImageSet) -> GroundTruth:
     if not truth.boxes and truth.mask_of is None:
         log.info("no boxes= and no masks=: localisation is not measured")
     return truth
-
-
-def trained_on(options: EvaluateOptions, images: ImageSet) -> int:
-    """How many of the images stand in the training list beside the checkpoint."""
-    if options.ckpt is None:
-        return 0
-    listed = Path(str(options.ckpt)).expanduser().resolve().parent.parent / SPLITS / "train.csv"
-    try:
-        with listed.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-            trained = {str(Path(row["path"]).resolve()) for row in csv.DictReader(file)}
-    except (OSError, KeyError):
-        return 0
-    return sum(str(path.resolve()) in trained for path in images.paths)

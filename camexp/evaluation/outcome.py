@@ -9,8 +9,9 @@ from typing import Any
 from camexp.config import EvaluateOptions
 from camexp.data import ImageSet
 from camexp.evaluation.heatmaps import Heatmaps
-from camexp.evaluation.inputs import method_names, trained_on
+from camexp.evaluation.inputs import method_names
 from camexp.evaluation.scores import Scores
+from camexp.evaluation.trained_images import trained_on
 from camexp.launching.shards import Shard
 from camexp.methods import build_normalisation
 from camexp.prediction.thresholds import read_thresholds
@@ -23,7 +24,7 @@ class Outcome:
     Attributes:
         scores: of each method.
         thresholds: of each method, chosen elsewhere; empty where each method's best on these images is taken.
-        trained_on: how many of the images the network was trained on.
+        trained_on: how many of the images the network was trained on, see :func:`trained_on`; ``None``: not known.
         shard: which of the images the scores are of.
     """
 
@@ -31,7 +32,7 @@ class Outcome:
     scores: dict[str, Scores]
     folder: Path
     thresholds: dict[str, dict[str, float]] = field(default_factory=dict)
-    trained_on: int = 0
+    trained_on: int | None = None
     shard: Shard = field(default_factory=Shard)
 
     def summaries(self) -> dict[str, dict[str, Any]]:
@@ -50,4 +51,4 @@ def new_outcome(images: ImageSet, options: EvaluateOptions) -> Outcome:
     normalisation, by_contours = build_normalisation(options.cam), options.components_by == "contours"
     scores = {name: Scores(images.classes, by_contours, normalisation) for name in names}
     thresholds = read_thresholds(options.threshold.source, names)
-    return Outcome(images, scores, Path(options.output), thresholds, trained_on(options, images))
+    return Outcome(images, scores, Path(options.output), thresholds, trained_on(options.ckpt, images))

@@ -145,7 +145,7 @@ def figures_page(
     summaries: Mapping[str, Mapping[str, Any]],
     options: EvaluateOptions,
     images: int,
-    trained_on: int,
+    trained_on: int | None,
     pool: str = "gap",
 ) -> dict[str, Any]:
     """What the page says besides its images.
@@ -153,7 +153,7 @@ def figures_page(
     Args:
         summaries: of each method, see :meth:`camexp.evaluation.scores.Scores.summary`.
         images: how many there are.
-        trained_on: how many of them the network was trained on.
+        trained_on: how many of them the network was trained on; ``None``: not known.
         pool: of the network's head.
 
     >>> options = EvaluateOptions(ckpt="a.ckpt", cam={"method": "cam"})
@@ -181,7 +181,8 @@ def figures_page(
         ("threshold", THRESHOLD[options.cam.normalise]),
         ("threshold chosen on", source or "these images themselves, the best for each method"),
         ("box", "around the largest part of the map at or above the threshold"),
-        ("images the network was trained on", f"{trained_on} of {images}"),
+        ("images the network was trained on",
+         "not known" if trained_on is None else f"{trained_on} of {images}, by their names"),
         ("camexp", __version__),
     ]  # fmt: skip
     return {

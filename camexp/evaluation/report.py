@@ -61,7 +61,7 @@ def report(outcome: Outcome, options: EvaluateOptions) -> dict[str, Any]:
     if any("threshold" in one for one in summaries.values()):
         log.info(f"thresholds: {chosen}")
     if outcome.trained_on:
-        log.info(f"the network was trained on {outcome.trained_on} of the {len(outcome.images)} images")
+        log.info(f"the network was trained on {outcome.trained_on} of the {len(outcome.images)} images, by their names")
     log.info(f"results: {folder}")
     if options.report and options.ckpt is not None:
         log.info(f"look at: {folder / REPORT}   (in a browser)")

@@ -45,7 +45,7 @@ def evaluate(model: CAMClassifier | None, images: ImageSet, truth: GroundTruth, 
             require_layers(method, model)
     outcome = new_outcome(images, options)
     if outcome.trained_on:
-        log.warning(f"the network was trained on {outcome.trained_on} of these {len(images)} images")
+        log.warning(f"the network was trained on {outcome.trained_on} of these {len(images)} images, by their names")
     shard = outcome.shard = Shard(options.shard or 0, options.shards)
     rows, folder = shard.rows(len(images), options.batch_size), shard.folder(outcome.folder)
     joins = options.resume is not None or shard.count > 1

@@ -64,7 +64,8 @@ def read_evaluation(folder: str | Path, ckpt: str | Path) -> Figures:
             if isinstance(one.get(key), (int, float)) and math.isfinite(one[key])
         ]
         evaluated, images = Path(str(metrics["checkpoint"])).expanduser(), int(metrics["images"])
-        seen = int(metrics.get("images_trained_on", 0))
+        seen = metrics.get("images_trained_on")
+        seen = None if seen is None else int(seen)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(
             f"evaluation={folder} holds no evaluation ({reason(error)}): give the output folder of one"
@@ -77,7 +78,10 @@ def read_evaluation(folder: str | Path, ckpt: str | Path) -> Figures:
         log.warning(f"evaluation={folder} is of {evaluated}, which is not there to compare: its figures are taken")
     chosen = metrics.get("threshold_chosen_on")
     source = f"by an evaluation on {images:,} images"
-    source += f", {seen:,} of which it was trained on" if seen else ""
+    if seen is None:
+        source += " (whether it was trained on some of them is not known)"
+    elif seen:
+        source += f", {seen:,} of which it was trained on"
     if any(name.startswith(("MaxBoxAcc", "GT-known")) for _, name, _ in rows):
         best = chosen == "these images"
         source += "; the threshold of the boxes is " + ("the best on these images" if best else "from other images")

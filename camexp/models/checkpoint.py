@@ -7,7 +7,9 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from camexp.errors import UserError, reason
@@ -18,6 +20,7 @@ from camexp.models.pretrained import is_published_name, pretrained
 from camexp.models.trunks import TRUNKS, vgg
 
 METADATA = "camexp"
+IMAGES = "camexp_images"  # the names of the images in train and in val
 STATE_PREFIX = "classifier."
 
 
@@ -42,6 +45,23 @@ def read_config(path: str | os.PathLike[str]) -> dict[str, Any]:
         return {key: training[key] for key in ("split", "seed") if key in training}
     config = read_checkpoint(path, mmap=True)[METADATA].get("config")
     return config if isinstance(config, dict) else {}
+
+
+def read_image_names(path: str | os.PathLike[str] | None) -> dict[str, NDArray[np.int64]] | None:
+    """The images that the run which wrote a checkpoint had in ``train`` and in ``val``.
+
+    Returns:
+        Of both, what stands for their names, see :func:`camexp.data.names.name_hashes`; ``None``: it does not say.
+    """
+    if path is None or is_published_name(path) or is_exported(path):
+        return None
+    names = read_checkpoint(path, mmap=True).get(IMAGES)
+    if not isinstance(names, dict):
+        return None
+    try:
+        return {part: torch.as_tensor(names[part]).long().flatten().numpy().copy() for part in ("train", "val")}
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise UserError(f"ckpt={path}: the names of its images cannot be read ({reason(error)})") from error
 
 
 def read_checkpoint(path: str | os.PathLike[str], option: str = "ckpt", mmap: bool = False) -> dict[str, Any]:

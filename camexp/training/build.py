@@ -36,7 +36,7 @@ from camexp.training.progress import TrainingProgress
 from camexp.training.pruning import Pruning
 from camexp.training.report import RunReport
 from camexp.training.resume import ResumeCallback, ResumePoint
-from camexp.training.resume_checks import image_digest, require_same_images, require_same_trunk
+from camexp.training.resume_checks import image_digest, image_names, require_same_images, require_same_trunk
 from camexp.training.tensorboard import continued
 from camexp.training.trainer import build_lightning_trainer, total_steps
 
@@ -148,6 +148,7 @@ def build_trainer(
         options.checkpoint.keep,
         written=(run_folder / METRICS, run_folder / CAMS / CAM_STEPS, run_folder / CAMS / CAM_MAPS),
         images=digest,
+        names=image_names(datamodule.images, datamodule.split),
     )
     if resumed is not None:
         require_same_images(resumed.images, digest, datamodule.images.given)

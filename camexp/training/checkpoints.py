@@ -14,7 +14,7 @@ from torch import Tensor
 
 from camexp.errors import UserError, reason
 from camexp.files import atomic_write, fsync
-from camexp.models.checkpoint import METADATA
+from camexp.models.checkpoint import IMAGES, METADATA
 from camexp.training.interrupts import DistributedInterrupts, interruption
 from camexp.training.position import Position, loop_state
 
@@ -33,6 +33,8 @@ class Checkpoints(pl.Callback):
         keep: how many of these to keep, the newest; ``None`` keeps all.
         written: tables that grow during the run; their lengths are part of a checkpoint.
         images: stands for what is trained on, see :func:`camexp.training.resume_checks.image_digest`.
+        names: of the images in ``train`` and in ``val``, see :func:`camexp.data.names.name_hashes`: a later evaluation
+            knows them by these, whatever has become of the data set.
     """
 
     def __init__(
@@ -42,8 +44,9 @@ class Checkpoints(pl.Callback):
         keep: int | None = 5,
         written: Sequence[Path] = (),
         images: str | None = None,
+        names: Mapping[str, Tensor] | None = None,
     ):
-        self.folder, self.written, self.images = folder, tuple(written), images
+        self.folder, self.written, self.images, self.names = folder, tuple(written), images, names
         self.every_n_steps, self.keep = every_n_steps, keep
         self.interrupts = DistributedInterrupts()
         self.best_accuracy: float | None = None
@@ -132,6 +135,8 @@ class Checkpoints(pl.Callback):
         checkpoint["loops"] = loop_state(self.position, checkpoint["loops"], int(trainer.num_training_batches))
         sizes = {path.name: fsync(path) for path in self.written} if trainer.is_global_zero else {}
         checkpoint[f"{METADATA}_resume"] = {**self.position._asdict(), "written": sizes, "images": self.images}
+        if self.names is not None:
+            checkpoint[IMAGES] = dict(self.names)
 
     def state_dict(self) -> dict[str, Any]:
         return {"best_accuracy": self.best_accuracy, "best_step": self.best_step, "metrics": dict(self.metrics)}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from camexp.config import TrainOptions, flat
 from camexp.data import ImageSet, Split
+from camexp.data.names import name_hashes, names_below
 from camexp.errors import UserError, reason
 from camexp.models import CAMClassifier
 from camexp.models.checkpoint import METADATA, STATE_PREFIX, read_checkpoint
@@ -36,21 +36,20 @@ NOT_REPORTED = ("run_dir", "resume", "debug", "command", "num_workers", "report"
 def image_digest(images: ImageSet, split: Split) -> str:
     """Of the names, the classes and the split of all images: another one means other training data."""
     digest = hashlib.sha256()
-    root = os.path.join(os.fsencode(images.root), b"")
-    paths = images.path_array
     endings = [f"\0{name}\0".encode(errors="surrogateescape") for name in images.classes]
     for indices in (split.train, split.val):
-        for index in indices:
-            path = paths.encoded(index)
-            # os.path.relpath asks for the working directory each time: 13 s for a million images
-            below = path.startswith(root) and b".." not in path
-            name = path[len(root) :] if below else os.path.relpath(path, os.fsencode(images.root))
+        for index, name in zip(indices, names_below(images, indices), strict=True):
             digest.update(name + endings[images.labels[index]])
         digest.update(b"\1")
     if images.source is not None:  # where names are numbers, they do not say which images these are
         for index in np.linspace(0, len(images) - 1, min(len(images), CONTENTS), dtype=int).tolist():
             digest.update(_content(images, index))
     return digest.hexdigest()
+
+
+def image_names(images: ImageSet, split: Split) -> dict[str, Tensor]:
+    """What stands for the names of the images in both parts, see :func:`camexp.data.names.name_hashes`."""
+    return {part: torch.from_numpy(name_hashes(images, getattr(split, part))) for part in ("train", "val")}
 
 
 def _content(images: ImageSet, index: int) -> bytes:
