@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from camexp.cam.maps import upsample
-from camexp.methods.registry import Method
+from camexp.methods.registry import Method, require_layers
 from camexp.models.classifier import CAMClassifier, LabelsLike
 from camexp.models.result import CAMResult
 
@@ -53,6 +53,10 @@ class Averaged:
             total[..., top:bottom, left:right] += maps.flip(-1) if mirrored else maps
             count[top:bottom, left:right] += 1
         return CAMResult(torch.stack(votes).mean(0), total / count.clamp(min=1), chosen, model.classes)
+
+    def require_layers(self, model: CAMClassifier) -> None:
+        """See :func:`camexp.methods.require_layers`."""
+        require_layers(self.method, model)
 
     def _views(self, images: Tensor) -> Iterator[tuple[Tensor, tuple[int, int, int, int], bool]]:
         """Each view, where it lies on the common grid (top, left, bottom, right), and whether it is mirrored."""

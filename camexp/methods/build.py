@@ -9,7 +9,6 @@ from camexp.errors import UserError, nearest
 from camexp.methods.averaged import Averaged
 from camexp.methods.refined import with_affinity, with_clamped_map, with_clamped_weights
 from camexp.methods.registry import METHODS, Method, Observe, of_pass
-from camexp.models.classifier import CAMClassifier
 
 
 def build_method(options: CAMOptions) -> Method:
@@ -60,14 +59,3 @@ def refuse_observer(method: Method, name: str) -> None:
             f"cam={name} has to see all images of a class before the first map, as predict and evaluate do: take "
             "cam=pc1 here, which looks at each image by itself"
         )
-
-
-def require_layers(method: Method, model: CAMClassifier) -> None:
-    """Before long work: whether the network has the layers that a method needs.
-
-    Raises:
-        UserError: it has not.
-    """
-    inner = of_pass(method.method if isinstance(method, Averaged) else method)
-    if inner is not None:
-        inner.layers(model)

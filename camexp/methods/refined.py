@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from weakref import WeakKeyDictionary
 
 import torch
@@ -11,7 +11,7 @@ import torch
 from camexp.cam.affinity import average_over_alike
 from camexp.cam.maps import class_activation_maps
 from camexp.errors import UserError
-from camexp.methods.registry import ForwardPass, Method, OfPass, forward_pass, is_cam, of_pass
+from camexp.methods.registry import ForwardPass, Method, OfPass, forward_pass, is_cam, of_pass, require_layers
 from camexp.models.classifier import CAMClassifier, LabelsLike
 from camexp.models.layers import find_layer, finer_layer
 from camexp.models.result import CAMResult
@@ -96,8 +96,29 @@ def _changed(method: Method, change: Change, layers: Layers = lambda model: ()) 
             inner.observe,
         )
 
-    def call(model: CAMClassifier, images: torch.Tensor, labels: LabelsLike = "predicted") -> CAMResult:
-        result, names = method(model, images, labels), layers(model)
-        return change(model, forward_pass(model, images, names) if names else _NOTHING, result)
+    return Changed(method, change, layers)
 
-    return call
+
+@dataclass(frozen=True)
+class Changed:
+    """A method followed by a change of its result, for which a pass more is made where the change looks at layers.
+
+    Args:
+        method: of several passes.
+        change: of what the pass more computed, and the method's result.
+        layers: see :class:`OfPass`.
+    """
+
+    method: Method
+    change: Change
+    layers: Layers
+
+    def __call__(self, model: CAMClassifier, images: torch.Tensor, labels: LabelsLike = "predicted") -> CAMResult:
+        """As :meth:`CAMClassifier.explain`."""
+        result, names = self.method(model, images, labels), self.layers(model)
+        return self.change(model, forward_pass(model, images, names) if names else _NOTHING, result)
+
+    def require_layers(self, model: CAMClassifier) -> None:
+        """See :func:`camexp.methods.require_layers`."""
+        require_layers(self.method, model)
+        self.layers(model)

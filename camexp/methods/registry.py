@@ -104,6 +104,21 @@ def of_pass(method: Method) -> OfPass | None:
     return CAM if is_cam(method) else method if isinstance(method, OfPass) else None
 
 
+def require_layers(method: Method, model: CAMClassifier) -> None:
+    """Before long work, or any file: whether the network has the layers that a method needs.
+
+    A method that is not of one forward pass says so in a ``require_layers(model)`` of its own, where it has one.
+
+    Raises:
+        UserError: it has not, or a package that the method needs is not installed.
+    """
+    inner = of_pass(method)
+    if inner is not None:
+        inner.layers(model)
+    elif own := getattr(method, "require_layers", None):
+        own(model)
+
+
 CAM = OfPass(lambda model, seen, labels: model.explain_activations(seen.activations, labels))
 # from a name and a layer (``None``: the head's activations) to a method
 METHODS: dict[str, Callable[[str, Layer], Method]] = {"cam": without_layer(CAMClassifier.explain)}

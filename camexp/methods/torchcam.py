@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -47,12 +48,7 @@ class TorchCAM:
         Raises:
             UserError: torch-cam is not installed, or the network has no such layer.
         """
-        methods = require("torchcam.methods", f"cam={self.name}", "camexp[methods]")
-        layers = [self.layer or HEAD] if isinstance(self.layer, (str, type(None))) else list(self.layer)
-        known = dict(model.named_modules())
-        for layer in layers:
-            if layer not in known:
-                raise UserError(f"cam.layer={layer} is no layer of this network: {nearest(layer, known)}")
+        methods, layers = self._package(), self._layers(model)
         images = images.to(model.device, model.head.linear.weight.dtype, copy=True)
         # without a layer that trains before it, what is hooked would have no gradient; with one, none is needed below
         images.requires_grad_(layers != [HEAD] or not hasattr(model.head, "conv_cam"))
@@ -68,6 +64,22 @@ class TorchCAM:
                 size = max((cam.shape[-2:] for cam in cams), key=lambda size: size[0] * size[1])
                 maps.append(torch.stack([upsample(cam[:, None].float(), tuple(size))[:, 0] for cam in cams]).mean(0))
         return CAMResult(logits.detach().float(), torch.stack(maps, 1).detach(), chosen, model.classes)
+
+    def require_layers(self, model: CAMClassifier) -> None:
+        """See :func:`camexp.methods.require_layers`."""
+        self._package()
+        self._layers(model)
+
+    def _package(self) -> Any:
+        return require("torchcam.methods", f"cam={self.name}", "camexp[methods]")
+
+    def _layers(self, model: CAMClassifier) -> list[str]:
+        layers = [self.layer or HEAD] if isinstance(self.layer, (str, type(None))) else list(self.layer)
+        known = dict(model.named_modules())
+        for layer in layers:
+            if layer not in known:
+                raise UserError(f"cam.layer={layer} is no layer of this network: {nearest(layer, known)}")
+        return layers
 
 
 @contextmanager

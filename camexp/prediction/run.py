@@ -7,6 +7,7 @@ import logging
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -19,7 +20,7 @@ from camexp.files import display_path, writing_as
 from camexp.launching.ranks import CHILD
 from camexp.launching.shards import Shard
 from camexp.launching.signals import Interrupts, signal_name
-from camexp.methods import build_method, forward_pass, observer, require_layers
+from camexp.methods import Method, build_method, forward_pass, observer, require_layers
 from camexp.models import CAMClassifier
 from camexp.prediction.annotations import find_threshold
 from camexp.prediction.batches import Unreadable, batches
@@ -61,7 +62,8 @@ def predict(model: CAMClassifier, images: ImageSet, options: PredictOptions) -> 
         Interrupted: a signal asked to stop; the batch before was finished.
         UserError: more images than files are written for unasked, or another prediction's results in the folder.
     """
-    require_layers(build_method(options.cam), model)
+    method, label = build_method(options.cam), read_label(options.label, model.classes)
+    require_layers(method, model)
     require_features(model, options)
     require_few_files(len(images), options)
     paths = images.paths
@@ -89,7 +91,7 @@ def predict(model: CAMClassifier, images: ImageSet, options: PredictOptions) -> 
     with writing_as(shard.name):
         try:
             with interrupts, writing:
-                outcome.montages = _explain_all(model, images, options, writing, interrupts)
+                outcome.montages = _explain_all(model, images, method, label, options, writing, interrupts)
         finally:
             outcome.explained, outcome.skipped = writing.state.explained, writing.state.skipped
             writing.assemble(whole=shard.count == 1)
@@ -103,10 +105,10 @@ def predict(model: CAMClassifier, images: ImageSet, options: PredictOptions) -> 
 
 
 def _explain_all(
-    model: CAMClassifier, images: ImageSet, options: PredictOptions, writing: Writing, interrupts: Interrupts
-) -> int:
+    model: CAMClassifier, images: ImageSet, method: Method, label: Any, options: PredictOptions, writing: Writing,
+    interrupts: Interrupts,
+) -> int:  # fmt: skip
     """Returns how many pages of the montage were written."""
-    label, method = read_label(options.label, model.classes), build_method(options.cam)
     paths = images.paths
     files = not options.in_few_files  # else no image has a name of its own, of which a million would fill memory
     names = unique_names(paths) if files else []

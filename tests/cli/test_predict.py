@@ -44,6 +44,22 @@ def rows(path):
         return list(csv.DictReader(file))
 
 
+def test_what_is_mistyped_leaves_finished_results_alone(script, ckpt, photos, tmp_path):
+    """A label or a layer that there is not is told before the folder of an earlier prediction is begun anew."""
+    given = "predict.py", f"ckpt={ckpt}", f"input={photos}", "output=out"
+    assert script(*given).code == 0
+    before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    for wrong in (
+        ["label=lama"], ["label=99"], ["label=[]"], ["cam=gradcam", "cam.layer=nope"], ["cam.affinity=nope"],
+        ["cam=gradcam", "cam.affinity=nope"], ["cam=gradcam", "cam.layer=nope", "cam.flip=true", "cam.affinity=auto"],
+    ):  # fmt: skip
+        done = script(*given, *wrong)
+        assert done.code == 1 and "resume=auto" not in done.out + done.err, wrong
+        after = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+        changed = {path.name for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
+        assert changed <= {"predict.log", "config.yaml", "hydra.yaml", "overrides.yaml"}, wrong  # Hydra's own
+
+
 def test_everything_is_written(script, ckpt, photos, tmp_path):
     done = script(
         "predict.py", f"ckpt={ckpt}", f"input={photos}", "label=all", "output=out", "npz=true", "mat.upsampled=true"
