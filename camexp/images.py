@@ -11,10 +11,13 @@ from io import BytesIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+
+from camexp.errors import reason
 
 # Ghostscript would be started for PostScript; the others are stubs without a decoder, or films.
 _NO_PHOTOGRAPHS = ("EPS", "WMF", "MPEG", "BUFR", "GRIB", "HDF5")
+_COMMON = ("JPEG", "PNG", "GIF", "BMP", "PPM")  # whose decoders Pillow has at hand
 
 
 def ignore_pillow_warnings() -> None:
@@ -55,9 +58,18 @@ def image_extensions() -> frozenset[str]:
     return frozenset(end for end, kind in endings.items() if kind in Image.OPEN and kind not in _NO_PHOTOGRAPHS)
 
 
-def _formats() -> tuple[str, ...]:
-    Image.init()
-    return tuple(kind for kind in Image.OPEN if kind not in _NO_PHOTOGRAPHS)
+def open_image(file: str | os.PathLike[str] | BytesIO) -> Image.Image:
+    """As ``PIL.Image.open``, but for formats that are no photographs: whatever a file's name, its content alone would
+    have Pillow start Ghostscript for PostScript.
+
+    Raises:
+        OSError: it is no image, or one of those.
+    """
+    try:
+        return Image.open(file, formats=_COMMON)
+    except UnidentifiedImageError:
+        Image.init()  # imports the decoders of all other formats
+        return Image.open(file, formats=[kind for kind in Image.OPEN if kind not in _NO_PHOTOGRAPHS])
 
 
 def read_image(path: str | os.PathLike[str]) -> Image.Image:
@@ -71,7 +83,7 @@ def read_image(path: str | os.PathLike[str]) -> Image.Image:
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
             raise OSError("no regular file")  # who opens a pipe waits for ever
-        with Image.open(path) as image:
+        with open_image(path) as image:
             image.load()
             return to_rgb(image)
     except Exception as error:  # Pillow's decoders raise all there is; each means the same here
@@ -91,7 +103,7 @@ def decode_image(content: bytes) -> Image.Image:
     camexp.images.UnreadableImage: cannot identify image file
     """
     try:
-        with Image.open(BytesIO(content), formats=_formats()) as image:  # no ending says what it is not
+        with open_image(BytesIO(content)) as image:
             image.load()
             return to_rgb(image)
     except Exception as error:  # Pillow's decoders raise all there is; each means the same here
@@ -116,9 +128,33 @@ def stored_frame(path: str | os.PathLike[str]) -> tuple[tuple[int, int], int]:
     Raises:
         OSError: it is no image.
     """
-    with Image.open(path) as image:
+    with open_image(path) as image:
         orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
         return image.size, orientation if orientation in _TURNS else 1
+
+
+def read_mask(file: str | os.PathLike[str]) -> NDArray[np.bool_]:
+    """The pixels ``(H, W)`` of an image that are not 0: of a coloured one in any channel, of one with a palette by the
+    number in it, whatever their opacity.
+
+    Raises:
+        UnreadableImage: the file cannot be decoded as a whole.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     Image.fromarray(np.array([[[0, 0, 0], [0, 0, 1]]], np.uint8)).save(f"{folder}/a.png")
+    ...     read_mask(f"{folder}/a.png")
+    array([[False,  True]])
+    """
+    try:
+        with open_image(file) as image:
+            opaque = {"LA": "L", "La": "L", "PA": "P", "RGBA": "RGB", "RGBa": "RGB", "RGBX": "RGB"}.get(image.mode)
+            colour = image.mode in ("CMYK", "YCbCr", "LAB", "HSV")  # in which black is not 0
+            pixels = np.asarray(image.getchannel(0) if opaque in ("L", "P") else
+                                image.convert("RGB") if opaque or colour else image)  # fmt: skip
+    except Exception as error:  # Pillow's decoders raise all there is; each means the same here
+        raise UnreadableImage(reason(error)) from error
+    return (pixels if pixels.ndim == 2 else pixels.any(2)) != 0
 
 
 def read_pixels(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
@@ -145,7 +181,7 @@ def _by_simplejpeg(path: str | os.PathLike[str]) -> NDArray[np.uint8] | None:
     if decode is None or not os.path.isfile(path):
         return None
     try:
-        with Image.open(path) as image:  # the header alone, with Pillow's limit to the size
+        with open_image(path) as image:  # the header alone, with Pillow's limit to the size
             if image.format != "JPEG" or image.mode != "RGB":
                 return None
             turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))

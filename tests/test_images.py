@@ -5,7 +5,10 @@ import pytest
 import torch
 from PIL import Image
 
+from camexp import UserError
 from camexp.data import UnreadableImage, read_image
+from camexp.evaluation.heatmaps import read_heatmap
+from camexp.images import read_mask, read_pixels
 from camexp.models import Preprocessing
 from tests.conftest import paint
 
@@ -120,3 +123,42 @@ def test_preprocess_takes_what_was_just_opened(tmp_path, mode):
     preprocessing = Preprocessing((32, 48))
     with Image.open(tmp_path / name) as opened:
         assert torch.equal(preprocessing(opened), preprocessing(read_image(tmp_path / name)))
+
+
+@pytest.mark.parametrize("read", [read_image, read_pixels, read_mask, read_heatmap])
+def test_postscript_starts_no_other_program(tmp_path, monkeypatch, read):
+    """Pillow looks at the content, whatever the name says, and has Ghostscript draw it."""
+    Image.init()
+    started = []
+    monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", lambda *arguments, **more: started.append(arguments))
+    Image.new("RGB", (64, 64)).save(tmp_path / "holiday.png", format="EPS")
+    with pytest.raises((UnreadableImage, UserError), match="cannot identify image file"):
+        read(tmp_path / "holiday.png")
+    assert not started
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "LA", "RGB", "RGBA", "I;16", "I", "F", "CMYK"])
+@pytest.mark.parametrize("value", [1, 4])
+def test_any_pixel_that_is_not_0_is_of_a_mask(tmp_path, mode, value):
+    """Numbers of objects are small, and a colour's grey rounds to 0."""
+    expected = np.zeros((4, 6), bool)
+    expected[1:3, 2:5] = True
+    pixels = {
+        "1": expected, "L": expected * np.uint8(value), "P": expected * np.uint8(value),
+        "LA": np.dstack([expected * np.uint8(value), ~expected * np.uint8(255)]),
+        "RGB": np.dstack([expected * 0, expected * 0, expected * value]).astype(np.uint8),
+        "RGBA": np.dstack([expected * 0, expected * value, expected * 0, ~expected * 255]).astype(np.uint8),
+        "I;16": expected * np.uint16(value), "I": expected * np.int32(value), "F": expected * np.float32(value / 100),
+        "CMYK": np.dstack([expected * 0, expected * 0, expected * 0, ~expected * 255]).astype(np.uint8),
+    }[mode]  # fmt: skip
+    image = (
+        Image.merge(mode, [*map(Image.fromarray, np.moveaxis(pixels, 2, 0))])
+        if mode == "CMYK"
+        else Image.fromarray(pixels)
+    )
+    if mode == "P":
+        image.putpalette([0, 0, 0] * 256)  # which makes it one
+    assert image.mode == mode
+    file = tmp_path / ("mask.tif" if mode in ("I", "F", "CMYK") else "mask.png")
+    image.save(file)
+    assert np.array_equal(read_mask(file), expected)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from camexp.data.box_formats import Boxes
 from camexp.errors import UserError, reason
+from camexp.images import UnreadableImage, read_mask
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class ListedMasks:
         files = self.files.get(str(path))
         if not files:
             return None
-        masks = [read_mask(file) for file in files]
+        masks = [_read(file) for file in files]
         for file, one in zip(files, masks, strict=True):
             if one.shape != masks[0].shape:
                 raise UserError(
@@ -61,17 +61,11 @@ class ListedMasks:
     def ignored(self, path: Path) -> NDArray[np.bool_] | None:
         """The pixels to ignore ``(H, W)``."""
         file = self.ignore.get(str(path))
-        return None if file is None else read_mask(file)
+        return None if file is None else _read(file)
 
 
-def read_mask(file: Path) -> NDArray[np.bool_]:
-    """The pixels ``(H, W)`` of a grey or black-and-white image that are not 0.
-
-    Raises:
-        UserError: it cannot be decoded.
-    """
+def _read(file: Path) -> NDArray[np.bool_]:
     try:
-        with Image.open(file) as image:
-            return np.asarray(image.convert("L") if image.mode not in ("1", "P", "L") else image) > 0
-    except Exception as error:  # Pillow's decoders raise all there is; each means the same here
+        return read_mask(file)
+    except UnreadableImage as error:
         raise UserError(f"dataset.metadata: the mask {file} cannot be decoded ({reason(error)})") from error

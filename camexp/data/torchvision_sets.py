@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from camexp.data.arrays import IntArray, PathArray
 from camexp.data.imageset import PARTS, ImageSet
 from camexp.data.source import ImageSource
 from camexp.data.torchvision_images import FakeImages, MemoryImages
 from camexp.errors import UserError, nearest, reason
+from camexp.images import open_image
 from camexp.locks import exclusive
 
 # Those with one class an image. ImageNet, Caltech-101 and Caltech-256 are dataset=imagenet, caltech101, caltech256.
@@ -193,7 +193,7 @@ def _pet_pixels(image: Path, value: int) -> NDArray[np.bool_] | None:
     if not file.is_file():
         return None
     try:
-        with Image.open(file) as trimap:
+        with open_image(file) as trimap:
             return np.asarray(trimap) == value
     except Exception as error:  # Pillow's decoders raise all there is
         raise UserError(f"dataset.name=OxfordIIITPet: the mask {file} cannot be decoded ({reason(error)})") from error

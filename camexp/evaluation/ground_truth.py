@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from camexp.data.box_formats import Boxes, clip, match, read_boxes, read_sizes, upright
@@ -19,7 +18,7 @@ from camexp.data.imageset import ImageSet
 from camexp.errors import UserError, reason
 from camexp.evaluation.file_names import FileNames
 from camexp.files import file_stamp
-from camexp.images import stored_frame
+from camexp.images import UnreadableImage, read_mask, stored_frame
 
 log = logging.getLogger(__name__)
 
@@ -154,13 +153,12 @@ def _read_masks(images: ImageSet, file: Path, index: int) -> tuple[np.ndarray, n
 
 def _read_mask(file: Path, size: tuple[int, int]) -> np.ndarray:
     try:
-        with Image.open(file) as image:
-            pixels = np.array(image.convert("L") if image.mode not in ("1", "P", "L") else image)
-    except Exception as error:  # Pillow's decoders raise all there is; each means the same here
+        pixels = read_mask(file)
+    except UnreadableImage as error:
         raise UserError(f"masks: {file} cannot be decoded ({reason(error)})") from error
     if pixels.shape[::-1] != size:
         width, height = pixels.shape[::-1]
         raise UserError(
             f"masks: {file} is {width}×{height} and its image {size[0]}×{size[1]} pixels: expected one size"
         )
-    return pixels > 0
+    return pixels

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from camexp.data import ImageSet
 from camexp.data.matlab import read_matlab
 from camexp.errors import UserError, reason
 from camexp.evaluation.file_names import FileNames
 from camexp.files import file_stamp
+from camexp.images import open_image
 
 ENDINGS = (".npy", ".npz", ".mat", ".png")
 
@@ -94,7 +94,7 @@ def read_heatmap(file: Path) -> NDArray[np.float32]:
 
 def _read(file: Path) -> NDArray[np.float32]:
     if file.suffix == ".png":
-        with Image.open(file) as image:
+        with open_image(file) as image:
             return np.asarray(image if image.mode.startswith("I") else image.convert("L"), np.float32)
     if file.suffix == ".npy":
         return np.asarray(np.load(file, allow_pickle=False), np.float32)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from camexp.files import display_path, save_png, write_csv
+from camexp.images import open_image
 from camexp.run_files import CAMS, COMPARISON, FAILURE, SUMMARY
 
 METRICS = ("val/accuracy", "val/loss", "val/pointing", "train/loss")
@@ -113,7 +114,6 @@ def write_comparison(folder: Path, jobs: Sequence[Job]) -> str:
 def contact_sheet(path: Path, jobs: Sequence[Job], columns: int = 4) -> bool:
     """The final map of the watched image in every run that has one; returns whether there was any."""
     # a sweep's own process must not wait for what draws
-    from PIL import Image
 
     from camexp.reporting.figures import add_caption, grid
 
@@ -122,7 +122,7 @@ def contact_sheet(path: Path, jobs: Sequence[Job], columns: int = 4) -> bool:
         steps = sorted(job.folder.glob(f"{CAMS}/step_*.png"))
         if not steps:
             continue
-        with Image.open(steps[-1]) as opened:
+        with open_image(steps[-1]) as opened:
             picture = opened.convert("RGB")
         best = "unfinished" if job.best is None else f"best accuracy {job.best:.4f}"
         lines = [f"job {job.name}: {best}", *(f"{key}={job.options[key]}" for key in options if key in job.options)]

@@ -16,6 +16,7 @@ from camexp.cam.colour import overlay
 from camexp.cam.maps import upsample
 from camexp.cam.normalisation import MIN_MAX, Normalisation
 from camexp.files import atomic_write
+from camexp.images import open_image
 from camexp.reporting.figures import add_caption, add_colour_bar, grid, resize_longer_side
 
 TILE = 240
@@ -122,7 +123,7 @@ def select_steps(count: int, most: int) -> list[int]:
 def write_animation(path: Path, pictures: Sequence[Path], most: int = 100) -> None:
     """A GIF of the snapshots, the last one held; at most ``most`` of them."""
     indices = np.unique(np.linspace(0, len(pictures) - 1, min(len(pictures), most)).round().astype(int))
-    opened = [Image.open(pictures[index]).convert("RGB") for index in indices]
+    opened = [open_image(pictures[index]).convert("RGB") for index in indices]
     # the colour bar's numbers move its width by a few pixels: every frame on the same sheet
     size = max(frame.width for frame in opened), max(frame.height for frame in opened)
     frames = []
