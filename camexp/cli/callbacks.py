@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from camexp.cli.errors import error_message, fail
 from camexp.config.own import own_folder, replaced_files
+from camexp.errors import UserError
 from camexp.files import display_path
 from camexp.launching.ranks import CHILD
 from camexp.launching.run_folder import prepare_run_folder, prepare_sweep_folder, release
@@ -33,9 +34,11 @@ class RunFolder(Callback):
         self.option = option
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        _or_exit(require_named, config.hydra.run.dir, self.option)
         _or_exit(prepare_run_folder, config, self.option)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        _or_exit(require_named, config.hydra.sweep.dir, "hydra.sweep.dir")
         _or_exit(prepare_sweep_folder, config, self.option)
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
@@ -60,6 +63,16 @@ class RunFolder(Callback):
             from camexp.cli.gather import gather_and_tell  # takes seconds to import
 
             _or_exit(gather_and_tell, folder)
+
+
+def require_named(folder: str, option: str) -> None:
+    """Before Hydra takes no name for the working folder.
+
+    Raises:
+        UserError: the folder has none, as of a shell's variable that is not set.
+    """
+    if not str(folder):
+        raise UserError(f"{option}= is empty: give the path of a folder, {option}=DIR")
 
 
 def _or_exit(function: Callable[..., None], *arguments: Any) -> None:

@@ -13,6 +13,8 @@ from camexp.data.imageset import ImageSet
 from camexp.errors import UserError
 from camexp.images import image_extensions
 
+RUN = ".hydra"  # a run's configuration, in the folder of its results
+
 
 def find_imagefolder(root: str | None, extensions: Sequence[str] | None = None) -> ImageSet:
     """Every image below every sub-folder of ``root``; the sub-folder's name is the class.
@@ -114,11 +116,11 @@ def walk(folder: Path) -> Iterator[Path]:
 
 
 def _walk(folder: Path) -> Iterator[tuple[str, list[str]]]:
-    """Each folder with the names of its files."""
+    """Each folder with the names of its files; not those in which a run has left its results, pictures among them."""
     seen: set[str] = set()
     for current, folders, files in os.walk(folder, followlinks=True):
         real = os.path.realpath(current)
-        if real in seen:
+        if real in seen or (RUN in folders and seen):  # whose own folder is asked for wants to see it
             folders.clear()
             continue
         seen.add(real)

@@ -23,12 +23,13 @@ from camexp.images import image_extensions
 LONGEST_NAME = 120  # bytes; NAME__CLASS.png and the temporary name beside it must stay below 255
 
 
-def find_inputs(given: str | Sequence[str], option: str = "input") -> PathArray:
+def find_inputs(given: str | Sequence[str], option: str = "input", output: Path | None = None) -> PathArray:
     """The image files that ``input=`` names, each once, in its order; folders and globs sorted.
 
     Args:
-        given: a file, a folder (searched with all below it), a glob, or a list of these.
+        given: a file, a folder (searched with all below it but folders of earlier runs), a glob, or a list of these.
         option: what the user calls it, for the error's sentence.
+        output: where the results go, which are no images to look at when the run is resumed.
 
     Raises:
         UserError: something that does not exist, or no image at all.
@@ -39,7 +40,7 @@ def find_inputs(given: str | Sequence[str], option: str = "input") -> PathArray:
             raise UserError(f"{option}= is empty: give an image, a folder of images, a glob, or a list")
         path = Path(str(one)).expanduser()
         if path.is_dir():
-            inside, _ = image_files(path, has_extension(image_extensions()))
+            inside = _without(image_files(path, has_extension(image_extensions()))[0], path, output, f"{option}={one}")
             if not inside:
                 raise UserError(
                     f"{option}={one} is a folder without images: give an image, a folder of images or a glob"
@@ -49,7 +50,7 @@ def find_inputs(given: str | Sequence[str], option: str = "input") -> PathArray:
             found.append(PathArray.of([path]))
         elif glob.has_magic(str(one)):
             matches = [Path(match) for match in sorted(glob.glob(str(path), recursive=True))]
-            matches = [match for match in matches if match.is_file()]
+            matches = [match for match in matches if match.is_file() and not _is_below(match, output)]
             if not matches:
                 raise UserError(f"{option}={one} matches no file: is the pattern right, and quoted in the shell?")
             found.append(PathArray.of(matches))
@@ -62,6 +63,23 @@ def find_inputs(given: str | Sequence[str], option: str = "input") -> PathArray:
     return PathArray.of_bytes(dict.fromkeys(PathArray.joining(found).iter_encoded()))
 
 
+def _is_below(path: Path, folder: Path | None) -> bool:
+    return folder is not None and path.resolve().is_relative_to(folder.resolve())
+
+
+def _without(paths: PathArray, folder: Path, output: Path | None, given: str) -> PathArray:
+    """Of the images in a folder those that are not in the folder of the results."""
+    if output is None or not _is_below(output, folder):
+        return paths
+    below = output.resolve().relative_to(folder.resolve())
+    if below == Path():
+        raise UserError(
+            f"output={output} is {given}: a next run would take its pictures for images: give another folder"
+        )
+    start = os.path.join(os.fsencode(folder), os.fsencode(below), b"")
+    return PathArray.of_bytes(path for path in paths.iter_encoded() if not path.startswith(start))
+
+
 def find_images(options: PredictOptions) -> ImageSet:
     """What is to be predicted: the files that ``input`` names, whose classes nobody knows, or a data set's images.
 
@@ -69,7 +87,7 @@ def find_images(options: PredictOptions) -> ImageSet:
         UserError: see :func:`find_inputs`; or a data set without that part.
     """
     if options.dataset is None:
-        paths = find_inputs(options.input)
+        paths = find_inputs(options.input, output=Path(options.output))
         return ImageSet(
             Path(os.path.commonpath([path.absolute().parent for path in paths])), UNLABELLED, paths, [0] * len(paths)
         )

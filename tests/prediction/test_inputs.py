@@ -1,4 +1,5 @@
 import os
+from pathlib import Path
 
 import pytest
 
@@ -59,3 +60,30 @@ def test_long_and_odd_names_fit_a_file_system(tmp_path):
         (tmp_path / f".99999~{name}__{file_name('y' * 300)}.png"[-200:]).write_text("")
         assert "/" not in name
         assert len(os.fsencode(f"{name}__{file_name('c' * 300)}.png")) < 255
+
+
+def test_results_are_no_images(tmp_path, monkeypatch):
+    """Neither those of this run, as a resumed one would find them, nor of earlier ones, which Hydra has marked."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.png", "sub/b.png", "now/overlays/a.png", "sub/earlier/overlays/b.png", "sub/earlier/.hydra/x.png"):
+        paint(tmp_path / name, (9, 9, 9))
+    for given in (".", str(tmp_path), "../" + tmp_path.name):
+        assert [Path(one).name for one in find_inputs(given, output=Path("now"))] == ["a.png", "b.png"], given
+    assert [str(one) for one in find_inputs("**/*a.png", output=Path("now"))] == ["a.png"]
+    assert [str(one) for one in find_inputs("sub/earlier/overlays")] == ["sub/earlier/overlays/b.png"]
+    assert [str(one) for one in find_inputs("sub/earlier")] == ["sub/earlier/overlays/b.png"]
+    with pytest.raises(UserError, match="output=. is input=.: a next run would take its pictures for images"):
+        find_inputs(".", output=Path("."))
+
+
+@pytest.mark.parametrize("command", ["predict.py", "evaluate.py"])
+def test_a_folder_without_a_name_is_not_the_working_folder(script, tmp_path, command):
+    done = script(command, "ckpt=a.ckpt", *(["input=photos"] if command == "predict.py" else []), "output=")
+    assert done.code == 1 and "output= is empty: give the path of a folder" in done.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_without_a_name_is_not_in_the_working_folder(script, tmp_path):
+    done = script("train.py", "hydra.run.dir=")
+    assert done.code == 1 and "hydra.run.dir= is empty: give the path of a folder" in done.err
+    assert not list(tmp_path.iterdir())
