@@ -76,7 +76,7 @@ class Explorer:
             Route("/", self.page),
             Route("/state", self.state),
             Route("/networks", self.describe),
-            Route("/image/{number:int}", self.image),
+            Route("/image/{number}", self.image),
             Route("/explain", self.explain, methods=["POST"]),
         ]
         return Starlette(routes=routes, exception_handlers={UserError: _refuse, HTTPException: _refuse})
@@ -96,7 +96,7 @@ class Explorer:
 
     async def image(self, request: Request) -> Response:
         """An image of the folder, as its file is."""
-        number = request.path_params["number"]
+        number = _numbers(request.path_params["number"], len(self.gallery.names))[0]
         data = await self._in_thread(partial(self.gallery.read, number, self.options.limits.megabytes))
         kind = guess_type(self.gallery.names[number])[0] or ""
         return Response(data, media_type=kind if kind.startswith("image/") else "application/octet-stream")

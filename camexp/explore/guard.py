@@ -69,6 +69,14 @@ class Tokens:
         return found is not None and hmac.compare_digest(found.value.encode(), self._session.encode())
 
 
+def _host(origin: str) -> str | None:
+    """The host and port of an ``Origin``, in lower case; ``None``: it is no address."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return None
+
+
 class Guard:
     """ASGI middleware that answers 403 to whom the application is not for, and adds the safe headers.
 
@@ -123,7 +131,7 @@ class Guard:
         if len(hosts) != 1 or not self._is_ours(hosts[0]):
             return f"this server is not called {', '.join(hosts)}: open the address that the terminal shows"
         origins = headers.getlist("origin")
-        if any(urlsplit(origin).netloc.lower() != hosts[0].lower() for origin in origins):
+        if any(_host(origin) != hosts[0].lower() for origin in origins):
             return "another site's page may not ask this server"
         site = headers.get("sec-fetch-site", "none")
         opens = scope["path"] == "/" and scope["method"] == "GET" and headers.get("sec-fetch-dest") == "document"

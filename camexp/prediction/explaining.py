@@ -16,7 +16,7 @@ from camexp.errors import UserError
 from camexp.labels import labels_as_text, resolve_label
 from camexp.methods import ForwardPass, Method, build_method, is_cam, of_pass
 from camexp.models import CAMClassifier
-from camexp.prediction.batches import DecodedImage
+from camexp.prediction.batches import DecodedImage, Unreadable
 from camexp.prediction.results import Explanation
 from camexp.viewer import all_or_top
 
@@ -37,6 +37,32 @@ def read_label(label: Any, classes: Sequence[str]) -> Any:
     if not wanted:
         raise UserError("label=[] names no class: give predicted, top5, all, a class or a list of classes")
     return [resolve_label(one, classes) for one in wanted]
+
+
+def explain_in_memory(
+    model: CAMClassifier, batch: Sequence[DecodedImage], *arguments: Any
+) -> list[tuple[int, Explanation]] | Unreadable:
+    """As :func:`explain`, with each image's index; an image for which there is too little memory alone is passed over.
+
+    Raises:
+        UserError: there is too little for several at once.
+    """
+    try:
+        explained = explain(model, batch, *arguments)
+        return [(picture.index, image) for picture, image in zip(batch, explained, strict=True)]
+    except (RuntimeError, MemoryError) as error:
+        from pytorch_lightning.utilities.memory import is_oom_error  # takes a second to import
+
+        if not isinstance(error, MemoryError) and not is_oom_error(error):
+            raise
+        height, width = batch[0].tensor.shape[-2:]
+        if len(batch) == 1:
+            reason = f"too little memory for a network's input of {width}×{height} pixels (try resize=1024)"
+            return Unreadable(batch[0].index, reason)
+        raise UserError(
+            f"batch_size: too little memory for {len(batch)} images of {width}×{height} pixels at once: take "
+            f"batch_size={len(batch) // 2}"
+        ) from error
 
 
 def explain(

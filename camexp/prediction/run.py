@@ -24,7 +24,7 @@ from camexp.methods import Method, build_method, forward_pass, observer, require
 from camexp.models import CAMClassifier
 from camexp.prediction.annotations import find_threshold
 from camexp.prediction.batches import Unreadable, batches
-from camexp.prediction.explaining import explain, open_features, read_label, require_features
+from camexp.prediction.explaining import explain_in_memory, open_features, read_label, require_features
 from camexp.prediction.inputs import distinct, file_name, unique_names
 from camexp.prediction.manifest import Manifest
 from camexp.prediction.montages import Montages
@@ -140,17 +140,19 @@ def _explain_all(
     ):
         progress.advance(rows.start - writing.rows.start)
         for batch in batches(images, *arguments, rows, block, options.format == "parquet", cache):
-            if isinstance(batch, Unreadable):
-                pages.add(batch.index, None)
-                if batch.index >= done:
-                    log.warning(f"skipped {paths[batch.index]}: {batch.reason}")
-                    writing.skip(batch.index, paths[batch.index], batch.reason)
+            explained = batch if isinstance(batch, Unreadable) else explain_in_memory(
+                model, batch, paths, label, method, options.report, cache
+            )  # fmt: skip
+            if isinstance(explained, Unreadable):
+                pages.add(explained.index, None)
+                if explained.index >= done:
+                    log.warning(f"skipped {paths[explained.index]}: {explained.reason}")
+                    writing.skip(explained.index, paths[explained.index], explained.reason)
                 progress.advance(1)
             else:
-                explained = explain(model, batch, paths, label, method, options.report, cache)
-                for picture, image in zip(batch, explained, strict=True):
-                    write_in_threads.submit(picture.index, image)
-                progress.advance(len(batch))
+                for index, image in explained:
+                    write_in_threads.submit(index, image)
+                progress.advance(len(explained))
             if interrupts.signum:
                 break
         write_in_threads.finish()

@@ -264,7 +264,7 @@ def test_networks_whose_maps_have_no_shape(predict, tmp_path):
 
 def test_an_interrupted_run_leaves_valid_annotations_of_what_is_done(predict, tmp_path, monkeypatch):
     (tmp_path / "my photos" / "aa.jpg").write_bytes(b"no image")
-    real, seen = prediction.explain, []
+    real, seen = prediction.explain_in_memory, []
 
     def explain(*arguments, **more):
         seen.append(arguments)
@@ -272,7 +272,7 @@ def test_an_interrupted_run_leaves_valid_annotations_of_what_is_done(predict, tm
             signal.raise_signal(signal.SIGINT)
         return real(*arguments, **more)
 
-    monkeypatch.setattr(prediction, "explain", explain)
+    monkeypatch.setattr(prediction, "explain_in_memory", explain)
     done = predict(ALL, "threshold.value=0.5", "batch_size=1", "output=out")
     assert done.code == 130 and "2 of 5 images are done" in done.out, done.err
     root = tmp_path / "out" / "annotations"

@@ -67,7 +67,7 @@ PATHS = [
     "/../secret.png", "/image/../../secret.png", "/image/..%2f..%2fsecret.png", "/image/%2e%2e/%2e%2e/secret.png",
     "/image/%252e%252e%252fsecret.png", "/image/a/x.png", "/image/0/../1", "/image/-1", "/image/2", "/image/0x0",
     "/image/0%00", "/image//etc/passwd", "/static/../../secret.png", "//etc/passwd", "/image/notes.txt", "/explain",
-    "/image/999999999999999999999999", "http://127.0.0.1/etc/passwd",
+    "/image/999999999999999999999999", "/image/" + "9" * 5000, "http://127.0.0.1/etc/passwd",
 ]  # fmt: skip
 
 

@@ -36,7 +36,17 @@ def test_without_or_with_two_names_nothing_is_answered(server):
 
 
 @pytest.mark.parametrize(
-    "origin", ["http://evil.example", "null", "http://localhost:1", "http://127.0.0.1", "file://", ""]
+    "origin",
+    [
+        "http://evil.example",
+        "null",
+        "http://localhost:1",
+        "http://127.0.0.1",
+        "file://",
+        "",
+        "http://[",
+        "http://[::1]x:y",
+    ],
 )
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_another_sites_page_may_not_ask(server, origin, method):

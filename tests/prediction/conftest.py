@@ -33,7 +33,7 @@ def power_cut(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Called, it lets the tenth batch from then on fail, once."""
     from camexp.prediction import run
 
-    real, calls = run.explain, []
+    real, calls = run.explain_in_memory, []
 
     def explain(*arguments, **more):
         calls.append(0)
@@ -41,7 +41,7 @@ def power_cut(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
             raise RuntimeError("power cut")
         return real(*arguments, **more)
 
-    return lambda: monkeypatch.setattr(run, "explain", explain)
+    return lambda: monkeypatch.setattr(run, "explain_in_memory", explain)
 
 
 def results(folder: Path) -> dict[str, bytes]:

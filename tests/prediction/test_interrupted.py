@@ -163,7 +163,7 @@ def ready(script, tmp_path, monkeypatch):
     for number in range(10):
         paint(tmp_path / "in" / f"{number}.png", (20 * number, 9, 9), (40, 40))
     (tmp_path / "in" / "4.png").write_bytes(b"no image")
-    real, seen = run.explain, []
+    real, seen = run.explain_in_memory, []
 
     def call(at: int, do):
         def explain(*arguments, **more):
@@ -172,7 +172,7 @@ def ready(script, tmp_path, monkeypatch):
                 do()
             return real(*arguments, **more)
 
-        monkeypatch.setattr(run, "explain", explain)
+        monkeypatch.setattr(run, "explain_in_memory", explain)
         return script(
             "predict.py", "ckpt=a.ckpt", "input=in", "output=out", "batch_size=2", "num_workers=0", "gpus=0",
             "precision=32-true", "montage.images=0",

@@ -122,7 +122,7 @@ def test_killed_again_and_again_it_gives_the_same(ready_to_predict, quiet, tmp_p
 def test_an_interrupted_one_goes_on_after_the_last_whole_image(script, ready_to_predict, quiet, tmp_path, monkeypatch):
     from camexp.prediction import run
 
-    real, calls = run.explain, []
+    real, calls = run.explain_in_memory, []
 
     def explain(*arguments, **more):
         calls.append([picture.index for picture in arguments[1]])
@@ -130,7 +130,7 @@ def test_an_interrupted_one_goes_on_after_the_last_whole_image(script, ready_to_
             signal.raise_signal(signal.SIGTERM)
         return real(*arguments, **more)
 
-    monkeypatch.setattr(run, "explain", explain)
+    monkeypatch.setattr(run, "explain_in_memory", explain)
     done = script("predict.py", *ready_to_predict, "output=out")
     assert done.code == 143 and "with output=out resume=auto goes on from there" in done.out
     left = json.loads((tmp_path / "out" / "state.json").read_text())
