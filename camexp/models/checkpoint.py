@@ -14,7 +14,7 @@ from torch import Tensor
 
 from camexp.errors import UserError, reason
 from camexp.models.classifier import CAMClassifier
-from camexp.models.hub import is_exported, read_exported, read_hub_config
+from camexp.models.hub import is_exported, read_exported, read_hub_config, require_described
 from camexp.models.preprocessing import Preprocessing
 from camexp.models.pretrained import is_published_name, pretrained
 from camexp.models.trunks import TRUNKS, vgg
@@ -137,6 +137,7 @@ def _build(about: dict[str, Any], state: dict[str, Tensor], path: str | os.PathL
         UserError: they do not fit, or are no numbers.
     """
     try:
+        require_described(about)
         # Random weights would be thrown away at once. A checkpoint has all tensors of VGG; another network may have
         # some that it computes while it is built.
         empty = TRUNKS.get(about["architecture"]["trunk"]) is vgg

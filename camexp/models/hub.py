@@ -75,6 +75,14 @@ class _Preprocessing(_Strict):
     std: Annotated[Triple, AfterValidator(_require_nonzero)]
 
 
+class _Described(BaseModel):
+    """What a checkpoint says besides what its network is built of, which fails by itself where it is wrong."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
+    classes: list[str] = Field(min_length=1)
+    preprocessing: _Preprocessing
+
+
 class _Config(BaseModel):
     """What ``config.json`` must say; a later version, or a person, may add to it."""
 
@@ -85,6 +93,23 @@ class _Config(BaseModel):
     architecture: _Architecture
     preprocessing: _Preprocessing
     training: dict[str, Any] = {}
+
+
+def require_described(about: Mapping[str, Any]) -> None:
+    """Before a network is built of what a checkpoint says: its classes are texts, and no preprocessing is absurd.
+
+    Raises:
+        ValueError: the first of these that is not so.
+    """
+    try:
+        _Described.model_validate(dict(about))
+    except ValidationError as error:
+        raise ValueError(_first(error)) from error
+
+
+def _first(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_context=False)[0]
+    return f"{'.'.join(map(str, first['loc'])) or 'its content'}: {first['msg']}"
 
 
 def is_exported(path: str | os.PathLike[str]) -> bool:
@@ -132,10 +157,8 @@ def read_hub_config(path: str | os.PathLike[str], option: str = "ckpt") -> dict[
             raise ValueError(f"more than {LARGEST_CONFIG >> 20} MB")
         config = _Config.model_validate(json.loads(file.read_bytes()))
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
-        where = ".".join(map(str, first["loc"])) or "its content"
         raise UserError(
-            f"{option}={path}: {CONFIG} does not describe a network of camexp ({where}: {first['msg']}): "
+            f"{option}={path}: {CONFIG} does not describe a network of camexp ({_first(error)}): "
             "it is damaged, of another library, or from another version of camexp"
         ) from error
     except (OSError, ValueError, RecursionError) as error:  # a hostile one may nest a million brackets
