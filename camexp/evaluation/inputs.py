@@ -60,7 +60,7 @@ def find_images(options: EvaluateOptions, model: CAMClassifier | None, trained: 
     own = options.dataset is None
     if own and "dataset" not in trained:
         raise UserError("dataset is not given, and the checkpoint does not say what it was trained on: add dataset=…")
-    images = build_images(options.dataset or recorded_dataset(trained["dataset"]))
+    images = build_images(options.dataset or recorded_dataset(trained["dataset"]), options.output)
     part = options.part or ("val" if own or len(images.in_part("val")) else "all")
     if part != "all":
         images = replace(images.take(part_indices(images, part, trained, options.ckpt)), among=images.paths)

@@ -91,7 +91,8 @@ def find_images(options: PredictOptions) -> ImageSet:
         return ImageSet(
             Path(os.path.commonpath([path.absolute().parent for path in paths])), UNLABELLED, paths, [0] * len(paths)
         )
-    images = build_images(options.dataset, labelled=False)
+    # what cannot be decoded is skipped when its turn comes, and listed with its reason
+    images = build_images(options.dataset.model_copy(update={"check": False}), labelled=False)
     if options.part == "all":
         return images
     if not len(own := images.in_part(options.part)):

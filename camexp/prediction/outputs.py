@@ -76,6 +76,14 @@ def block_size(options: PredictOptions) -> int:
     return -(-BATCHES * options.batch_size // unit) * unit
 
 
+def remove_numbered(folder: Path) -> None:
+    """The files that an earlier prediction into the same folder has called by numbers: of more images than there are
+    now, or in another format, the last of them would count as the new one's."""
+    for name in ("montage_[0-9]*.png", "maps-[0-9]*.parquet", "maps-[0-9]*.safetensors"):
+        for path in folder.glob(name):
+            path.unlink()
+
+
 def require_few_files(images: int, options: PredictOptions) -> None:
     """A million files are written for nobody who did not ask for them.
 

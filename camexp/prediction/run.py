@@ -28,7 +28,7 @@ from camexp.prediction.explaining import explain_in_memory, open_features, read_
 from camexp.prediction.inputs import distinct, file_name, unique_names
 from camexp.prediction.manifest import Manifest
 from camexp.prediction.montages import Montages
-from camexp.prediction.outputs import block_size, build_outputs, images_of_report, require_few_files
+from camexp.prediction.outputs import block_size, build_outputs, images_of_report, remove_numbered, require_few_files
 from camexp.prediction.reports import describe_page
 from camexp.prediction.results import Explanation, write_results
 from camexp.prediction.table import PREDICTIONS, SKIPPED
@@ -73,7 +73,10 @@ def predict(model: CAMClassifier, images: ImageSet, options: PredictOptions) -> 
     content = {"the threshold": f"{find_threshold(options):.9g}"} if options.annotations else {}
     manifest = Manifest.of(paths, model, options, page, content)
     outputs = build_outputs(output, manifest, options, shard, paths)
-    manifest.settle(output, joins=options.resume is not None or shard.count > 1)
+    joins = options.resume is not None or shard.count > 1
+    manifest.settle(output, joins)
+    if not joins:
+        remove_numbered(output)
     folder = shard.folder(output)
     state = State.read(folder) if options.resume else None
     outcome = Outcome(output, len(rows), shard=shard)
