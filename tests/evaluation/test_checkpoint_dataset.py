@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from camexp.config import DatasetOptions, EvaluateOptions
 from camexp.data import build_images
@@ -78,7 +79,8 @@ def test_nothing_is_downloaded(tmp_path):
 @pytest.mark.parametrize(
     "split", [{}, {"all": False}, "abc", {"all": False, "val_fraction": 7, "train_per_class": None}]
 )
-def test_a_split_that_the_checkpoint_does_not_say_is_not_made_up(colours, split):
-    options = EvaluateOptions.read({"ckpt": "a.ckpt", "cam": {}, "part": "val"})
+def test_a_split_that_the_checkpoint_does_not_say_is_not_made_up(colours, tmp_path, split):
+    torch.save({"camexp": {}, "state_dict": {}}, tmp_path / "a.ckpt")
+    options = EvaluateOptions.read({"ckpt": str(tmp_path / "a.ckpt"), "cam": {}, "part": "val"})
     with pytest.raises(UserError, match="^ckpt: its split cannot be read .*: take part=all"):
         find_images(options, None, {"dataset": folder(colours), "split": split, "seed": 0})
