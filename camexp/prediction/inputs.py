@@ -54,6 +54,8 @@ def find_inputs(given: str | Sequence[str], option: str = "input", output: Path 
             if not matches:
                 raise UserError(f"{option}={one} matches no file: is the pattern right, and quoted in the shell?")
             found.append(PathArray.of(matches))
+        elif path.exists():
+            raise UserError(f"{option}={one} is no regular file: give an image, a folder of images, a glob, or a list")
         else:
             raise UserError(f"{option}={one} does not exist: give an image, a folder of images, a glob, or a list")
     if not found:
