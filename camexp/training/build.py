@@ -36,7 +36,13 @@ from camexp.training.progress import TrainingProgress
 from camexp.training.pruning import Pruning
 from camexp.training.report import RunReport
 from camexp.training.resume import ResumeCallback, ResumePoint
-from camexp.training.resume_checks import image_digest, image_names, require_same_images, require_same_trunk
+from camexp.training.resume_checks import (
+    image_digest,
+    image_names,
+    require_same_images,
+    require_same_trunk,
+    require_steps_to_come,
+)
 from camexp.training.tensorboard import continued
 from camexp.training.trainer import build_lightning_trainer, total_steps
 
@@ -153,6 +159,7 @@ def build_trainer(
     if resumed is not None:
         require_same_images(resumed.images, digest, datamodule.images.given)
         require_same_trunk(resumed.path, classifier)
+        require_steps_to_come(resumed.path, resumed.step, options.trainer, datamodule.steps_per_epoch)
         checkpoints.position = resumed.position
         datamodule.start = resumed.position.epoch, resumed.position.batch
     callbacks: list[pl.Callback] = [

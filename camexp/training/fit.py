@@ -47,7 +47,7 @@ def fit(trainer: pl.Trainer, module: CAMModule, datamodule: CAMDataModule, resum
             trainer.fit(module, datamodule=datamodule, ckpt_path=None if path is None else str(path))
         except SystemExit:  # so Lightning ends at a second Ctrl-C
             raise KeyboardInterrupt from None
-        except MisconfigurationException as error:  # as when max_epochs lies before the checkpoint
+        except MisconfigurationException as error:
             raise UserError(f"trainer: {reason(error)}") from error
         except RuntimeError as error:
             if "find_unused_parameters" not in str(error):

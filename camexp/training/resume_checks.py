@@ -13,12 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from camexp.config import TrainOptions, flat
+from camexp.config import TrainerOptions, TrainOptions, flat
 from camexp.data import ImageSet, Split
 from camexp.data.names import name_hashes, names_below
 from camexp.errors import UserError, reason
 from camexp.models import CAMClassifier
 from camexp.models.checkpoint import METADATA, STATE_PREFIX, read_checkpoint
+from camexp.training.trainer import total_steps
 
 log = logging.getLogger(__name__)
 
@@ -101,6 +102,23 @@ def require_same_images(before: str | None, digest: str, given: str) -> None:
             f"resume: the images or the classes in {given} are not those that the run was trained on so "
             "far: bring them back to what they were, or start anew with another hydra.run.dir"
         )
+
+
+def require_steps_to_come(path: Path | None, step: int, options: TrainerOptions, steps_per_epoch: int) -> None:
+    """Make sure that a run is not to end before the checkpoint that it resumes from: it cannot go back.
+
+    Raises:
+        UserError: it is.
+    """
+    total = total_steps(options, steps_per_epoch)
+    if step <= total:
+        return
+    ends = "max_steps" if options.max_steps == total else "max_epochs"
+    enough = step if ends == "max_steps" else -(-step // steps_per_epoch)
+    raise UserError(
+        f"resume: trainer.{ends}={getattr(options, ends)} ends at step {total}, and {path} is at step {step} already: "
+        f"give trainer.{ends}={enough} or more, or start anew with another hydra.run.dir"
+    )
 
 
 def require_same_options(before: Mapping[str, Any], options: TrainOptions, folder: Path) -> None:

@@ -22,6 +22,7 @@ from camexp.models.trunks import build_trunk
 from camexp.training.position import Position
 from camexp.training.resume import newest_intact
 from tests.conftest import TINY, run_process, running
+from tests.training.conftest import OPTIONS
 
 
 class Trip(pl.Callback):
@@ -38,25 +39,10 @@ class Trip(pl.Callback):
             signal.raise_signal(self.signum)
 
 
-OPTIONS = (
-    "trainer.max_epochs=4", "trainer.check_every_n_steps=2", "trainer.log_every_n_steps=1", "inspect.every_n_steps=2",
-    "checkpoint.every_n_steps=2", "checkpoint.keep=null", "optimizer.lr=1e-2", "model.head.dropout=0.3",
-    "scheduler=cosine",
-)  # fmt: skip  # 4 epochs of 3 steps
-
 ACCURATE = (
     "optimizer=sgd", "model.head.kind=gap", "model.head.cells=3", "model.head.power=0.5", "model.head.norm=10",
     "loss.label_smoothing=0.1",
 )  # fmt: skip
-
-
-@pytest.fixture
-def run(script, colours, tmp_path):
-    def call(folder: str, *arguments: str):
-        common = ("dataset=imagefolder", f"dataset.root={colours}", *TINY, *OPTIONS)
-        return script("train.py", *common, f"hydra.run.dir={folder}", "resume=auto", *arguments)
-
-    return call
 
 
 def trip(step: int, when: str, signum: int | None = None) -> str:
