@@ -9,13 +9,13 @@ from camexp.training.build import (
     build_regulariser,
     build_trainer,
     print_classes,
-    read_options,
 )
 from camexp.training.checkpoints import Checkpoints
 from camexp.training.datamodule import CAMDataModule
 from camexp.training.fit import fit
 from camexp.training.inspector import CAMInspector
 from camexp.training.module import CAMModule
+from camexp.training.options import read_options
 from camexp.training.report import report
 from camexp.training.resume import find_resume_point
 

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import logging
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-from omegaconf import DictConfig
 from pytorch_lightning.loggers import Logger
 
 from camexp.config import CAMOptions, TrainOptions
 from camexp.config.instantiate import instantiate
 from camexp.config.train import InspectOptions
-from camexp.config.validation import validated
 from camexp.data import ImageSet, Split, UnreadableImage, class_table, read_image
 from camexp.devices import device_type, world_size
 from camexp.errors import UserError
@@ -49,21 +46,6 @@ from camexp.training.trainer import build_lightning_trainer, total_steps
 log = logging.getLogger(__name__)
 
 Devices = Mapping[str, Any]
-
-
-def read_options(config: DictConfig) -> TrainOptions:
-    """The composed configuration, validated."""
-    options = validated(config, TrainOptions)
-    options.run_dir = display_path(options.run_dir)
-    for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch"):
-        logging.getLogger(name).setLevel(logging.WARNING)  # which GPUs there are and tips are no news
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")  # frozen layers are
-    warnings.filterwarnings("ignore", message=".*sync_dist=True.*")  # torchmetrics have summed them already
-    warnings.filterwarnings("ignore", message=".*treespec.*")
-    warnings.filterwarnings("ignore", message=".*dataloader is not resumable.*")  # ours begins where it is told to
-    warnings.filterwarnings("ignore", message=".*number of training batches.*smaller than the logging interval.*")
-    return options
 
 
 def print_classes(images: ImageSet, split: Split) -> None:

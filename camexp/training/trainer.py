@@ -28,10 +28,22 @@ SET_BY = {
     "check_val_every_n_epoch": "trainer.check_every_n_steps",
     "enable_checkpointing": "checkpoint",
 }
-# these change what a step or an epoch is, which checkpoints count in
-UNSUPPORTED = frozenset(
-    "accumulate_grad_batches limit_train_batches overfit_batches reload_dataloaders_every_n_epochs".split()  # noqa: SIM905
+# these change what a step, an epoch or a validation is, which checkpoints count in and summaries tell of
+_ALL_IMAGES = "an epoch is all training images here: choose trainer.max_steps, dataset.classes or split"
+_ALL_CHECKED = (
+    "a validation is of all validation images here: choose trainer.check_every_n_steps, or a smaller split.val_fraction"
 )
+_SHORTEST = "a run ends after trainer.max_epochs or trainer.max_steps, whichever comes first: choose these"
+UNSUPPORTED = {
+    "accumulate_grad_batches": "a step is a batch here: choose batch_size",
+    "limit_train_batches": _ALL_IMAGES,
+    "overfit_batches": _ALL_IMAGES,
+    "reload_dataloaders_every_n_epochs": "the images are those that the run began with: leave it out",
+    "limit_val_batches": _ALL_CHECKED,
+    "fast_dev_run": "a quick trial is a run as any other: choose trainer.max_steps=1",
+    "min_epochs": _SHORTEST,
+    "min_steps": _SHORTEST,
+}
 
 
 class SafeCheckpointIO(TorchCheckpointIO):
@@ -108,6 +120,20 @@ def check_interval(asked: int | str | None, steps_per_epoch: int, validation_bat
     return int(every) if every is not None and int(every) < steps_per_epoch else None
 
 
+def require_supported(extra: Mapping[str, Any]) -> None:
+    """Make sure that Lightning's own options leave a run what it is here.
+
+    Args:
+        extra: those of the ``trainer`` group that are not ours.
+
+    Raises:
+        UserError: one of them does not.
+    """
+    for name, instead in UNSUPPORTED.items():
+        if name in extra:
+            raise UserError(f"trainer.{name}={extra[name]} is not supported: {instead}")
+
+
 def build_lightning_trainer(
     options: TrainerOptions,
     devices: Mapping[str, Any],
@@ -132,11 +158,6 @@ def build_lightning_trainer(
     every = check_interval(options.check_every_n_steps, steps_per_epoch, validation_batches)
     steps = total_steps(options, steps_per_epoch)
     extra = options.extra
-    if refused := sorted(extra.keys() & UNSUPPORTED):
-        raise UserError(
-            f"trainer.{refused[0]}={extra[refused[0]]} is not supported: a step is a batch here, and an epoch "
-            "all images; choose batch_size, trainer.max_steps or dataset.classes"
-        )
     strategy = {} if options.strategy == "auto" else {"strategy": options.strategy}
     settings: dict[str, Any] = dict(
         **{**devices, **strategy},
