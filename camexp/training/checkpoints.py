@@ -17,6 +17,7 @@ from camexp.files import atomic_write, fsync
 from camexp.models.checkpoint import IMAGES, METADATA
 from camexp.training.interrupts import DistributedInterrupts, interruption
 from camexp.training.position import Position, loop_state
+from camexp.training.stopping import validate
 
 METRICS = ("val/accuracy", "val/loss", "val/pointing", "train/loss")
 
@@ -70,10 +71,7 @@ class Checkpoints(pl.Callback):
         self._saved_step = trainer.global_step
         if not self.position.validated:  # it was stopped in the middle of it
             self.position = Position()
-            loop = trainer.fit_loop.epoch_loop.val_loop
-            trainer.validating = True
-            loop.run()
-            trainer.training = True
+            validate(trainer)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # an epoch of which only the validation was left has no step after which Lightning would note this itself

@@ -36,7 +36,7 @@ def report(trainer: pl.Trainer, datamodule: CAMDataModule, options: TrainOptions
     """
     checkpoints = find_callback(trainer, Checkpoints)
     best_accuracy = checkpoints.best_accuracy
-    assert best_accuracy is not None  # the last step is always checked
+    assert best_accuracy is not None  # the last step is always validated, see StopAfter
     final = dict(checkpoints.metrics)
     if not trainer.is_global_zero:
         return best_accuracy

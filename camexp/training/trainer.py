@@ -15,6 +15,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from camexp.config import TrainerOptions
 from camexp.errors import UserError, reason
 from camexp.models.checkpoint import read_checkpoint
+from camexp.training.stopping import StopAfter
 
 # what Lightning's Trainer is given here, by the option that decides it
 SET_BY = {
@@ -59,36 +60,6 @@ class SafeCheckpointIO(TorchCheckpointIO):
 
     def load_checkpoint(self, path: Any, *_: Any, **__: Any) -> dict[str, Any]:
         return read_checkpoint(path, "resume")
-
-
-class StopAfter(pl.Callback):
-    """Stop after ``total_steps``, with a last validation whatever the validation interval.
-
-    Lightning's own limit would end without one, and could not be resumed from there.
-
-    Args:
-        total_steps: see :func:`total_steps`.
-    """
-
-    def __init__(self, total_steps: int):
-        self.total_steps = total_steps
-        self.ended_early_of = 0  # so many steps, because another callback stopped the run
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        trainer.should_stop = trainer.global_step >= self.total_steps or self.ended_early_of == self.total_steps
-
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.ended_early_of = self.total_steps if trainer.global_step < self.total_steps else 0
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"ended_early_of": self.ended_early_of}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.ended_early_of = state_dict["ended_early_of"]
-
-    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
-        if trainer.global_step >= self.total_steps:
-            trainer.should_stop = True  # Lightning validates once more before it stops
 
 
 def total_steps(options: TrainerOptions, steps_per_epoch: int) -> int:

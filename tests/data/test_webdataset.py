@@ -20,7 +20,7 @@ from camexp.evaluation.checkpoint_dataset import recorded_dataset
 from camexp.features import content_digest
 from tests.conftest import TINY, run_process, running
 from tests.data import layouts
-from tests.training.test_resume import OPTIONS, require_same
+from tests.training.conftest import OPTIONS, require_same
 
 PNG = layouts.encoded(layouts.TONES[0], 0)
 

@@ -77,7 +77,7 @@ def test_the_same_curve_as_on_the_cpu(train, trunk):
 def test_an_interruption_leaves_no_trace(train, script, colours, trunk, precision):
     options = (*TRUNKS[trunk], f"precision={precision}", "resume=auto", "trainer.max_epochs=3")
     train(*options, folder="whole")
-    trip = f"{{_target_:tests.training.test_resume.Trip,step:4,when:on_train_batch_end,signum:{int(signal.SIGTERM)}}}"
+    trip = f"{{_target_:tests.training.conftest.Trip,step:4,when:on_train_batch_end,signum:{int(signal.SIGTERM)}}}"
     done = script("train.py", "dataset=imagefolder", f"dataset.root={colours}", "trainer.log_every_n_steps=1", *ON_GPU,
                   *options, "hydra.run.dir=parts", "features.cache=others", f"+callbacks.trip={trip}")  # fmt: skip
     assert done.code == 128 + signal.SIGTERM, done.out + done.err

@@ -99,7 +99,7 @@ def test_the_curve_of_the_cpu(train, trunk):
 def test_an_interrupted_run_goes_on(train, trunk, precision):
     options = (*TRUNKS[trunk], f"precision={precision}", "resume=auto", "trainer.max_steps=20")
     whole = train("whole", *options)
-    stop = f"{{_target_:tests.training.test_resume.Trip,step:7,when:on_train_batch_end,signum:{int(signal.SIGTERM)}}}"
+    stop = f"{{_target_:tests.training.conftest.Trip,step:7,when:on_train_batch_end,signum:{int(signal.SIGTERM)}}}"
     train("parts", *options, f"+callbacks.trip={stop}", code=128 + signal.SIGTERM)
     parts = train("parts", *options)
     assert summary(parts)["steps"] == 20

@@ -12,8 +12,8 @@ import torch
 
 import camexp
 from tests.conftest import TINY, run_process
+from tests.training.conftest import trip
 from tests.training.test_every_precision import frozen  # noqa: F401  (a fixture)
-from tests.training.test_resume import trip
 
 METHODS = {
     "has": ("regularise=has", "regularise.patches=[8,16]"),

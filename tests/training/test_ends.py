@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import signal
+
 import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+
+import camexp
+from tests.cli.conftest import rows
+from tests.training.conftest import require_same, trip
 
 
 @pytest.mark.slow
@@ -17,3 +27,41 @@ def test_a_run_cannot_end_before_its_checkpoint(run, tmp_path):
         assert f"give trainer.{enough} or more" in refused.err
     assert before == {path: path.read_bytes() for path in before}
     assert "summary.json" in {path.name for path in before}
+
+
+# validated after steps 2, 4, 6 and 8; the training loss of an epoch of three steps does not fall
+STOPPED_AT_AN_EPOCHS_END = (
+    "optimizer.lr=1e-9",
+    "+callbacks.es={_target_:pytorch_lightning.callbacks.EarlyStopping,monitor:train/loss,patience:2,"
+    "min_delta:9,check_on_train_epoch_end:true}",
+)  # fmt: skip
+
+
+@pytest.mark.slow
+def test_the_last_figures_are_of_the_last_step(run, tmp_path):
+    """Another callback stops the run at an epoch's end, where no validation was due."""
+    done = run("run", "trainer.max_epochs=30", *STOPPED_AT_AN_EPOCHS_END)
+    assert done.code == 0, done.err
+    summary = json.loads((tmp_path / "run/summary.json").read_text())
+    steps = [int(row["step"]) for row in rows(tmp_path / "run/metrics.csv") if row["val/loss"]]
+    assert summary["steps"] == 9 and steps == [2, 4, 6, 8, 9]
+    model = camexp.load(tmp_path / "run/checkpoints/last.ckpt", "cpu")
+    losses = []
+    for row in rows(tmp_path / "run/splits/val.csv"):
+        with Image.open(row["path"]) as image, torch.no_grad():
+            logits = model(model.preprocess(image)[None])
+        losses.append(float(F.cross_entropy(logits, torch.tensor([int(row["label"])]))))
+    assert summary["final"]["val/loss"] == pytest.approx(sum(losses) / len(losses), rel=1e-5)
+
+
+@pytest.mark.slow
+def test_a_run_interrupted_in_the_validation_at_its_end_ends_there(run, tmp_path):
+    options = STOPPED_AT_AN_EPOCHS_END
+    assert run("whole", *options).code == 0
+    assert run("parts", *options, trip(9, "on_validation_batch_end", signal.SIGTERM)).code == 143
+    done = run("parts", *options)
+    assert done.code == 0, done.err
+    require_same(tmp_path / "whole", tmp_path / "parts")
+    (tmp_path / "parts/summary.json").unlink()  # killed before it could write this
+    assert run("parts", *options).code == 0
+    require_same(tmp_path / "whole", tmp_path / "parts")

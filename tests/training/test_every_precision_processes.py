@@ -15,8 +15,8 @@ from safetensors.torch import save_file
 
 from camexp.models.trunks import build_trunk
 from tests.conftest import ROOT, TINY, run_process
+from tests.training.conftest import require_same
 from tests.training.precisions import EVERY, reference, tolerance
-from tests.training.test_resume import require_same
 
 STEPS = 12
 # What starts processes is tried with all formats by ``-m long``, and always with the two that precision=auto chooses.
