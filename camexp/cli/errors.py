@@ -7,6 +7,7 @@ import re
 import sys
 from typing import Any, NoReturn, TextIO
 
+from camexp.cli.replaced import group_without_choice, section_replaced
 from camexp.config.own import PACKAGED, blame, own_folder
 from camexp.errors import Interrupted, UserError, nearest
 from camexp.launching import program
@@ -62,6 +63,8 @@ def error_message(error: BaseException) -> str:
                 above = match[1].rpartition(".")[0]
                 return f"{match[1]} cannot be set beside {above}=…, which replaces all of {above}: leave one out"
             return f"{match[1]} is not an option: {nearest(match[1], known)}{blame()}"
+        if match := re.match(r"Error merging override (\S+)", text):
+            return section_replaced(match[1], known_options())
         if match := re.search(
             r"Could not find '(.+)/([^/']*)' Available options in '.*': (.*) Config search path", text
         ):
@@ -77,6 +80,8 @@ def error_message(error: BaseException) -> str:
                 f"{given} cannot be read as OPTION=VALUE ({text.split(' See ')[0]}): quote the value, as OPTION=\"'…'\""
             )
         return text + blame()
+    if text.startswith("Config group override must be") and (sentence := group_without_choice(sys.argv[1:])):
+        return sentence  # Hydra names no group
     return f"{type(error).__name__}: {text or 'no reason given'} (debug=true shows where)"
 
 

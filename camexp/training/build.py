@@ -152,12 +152,13 @@ def build_trainer(
     if options.report:
         callbacks.append(RunReport(options, datamodule))
     for name, extra in (options.callbacks or {}).items():
-        callbacks.append(instantiate(extra, f"callbacks.{name}"))
+        if extra is not None:  # callbacks.early_stopping=null leaves out what a preset has
+            callbacks.append(instantiate(extra, f"callbacks.{name}"))
     trial = current_trial()
     if trial is not None:
         callbacks.append(Pruning(trial))
     callbacks.append(checkpoints)  # last, so that what the others know is saved with it
-    loggers = [build_logger(name, one, resumed) for name, one in (options.logger or {}).items()]
+    loggers = [build_logger(name, one, resumed) for name, one in (options.logger or {}).items() if one is not None]
     return build_lightning_trainer(
         options.trainer,
         devices,

@@ -67,6 +67,12 @@ TRAIN = [
     ("dataset.root=", "dataset.root is not given"),
     ("optimizer.lr=null", "optimizer.lr=None is out of range"),
     ("optimizer=sgd optimizer.lr=1e3 trainer.log_every_n_steps=1", "the loss is"),
+    ("logger=null", "logger=null is not a choice: give logger=csv for none, or give one of csv, mlflow"),
+    ("callbacks=null", "callbacks=null is not a choice: give callbacks=none for none"),
+    ("optimizer=-1", "optimizer=-1 is not a choice: leave it out, or give one of adam, adamw, sgd"),
+    ("+experiment=true", "experiment=true is not a choice: leave it out, or give one of accurate"),
+    ("inspect=[]", "inspect=[] replaces a whole section: set one of its keys, as inspect.image=…"),
+    ("loss=[]", "loss=[] replaces a whole section: set one of its keys, as loss.label_smoothing=…"),
     ("dataset=shapes dataset.size=1", "dataset.size=1 is out of range"),
 ]
 

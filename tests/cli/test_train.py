@@ -174,3 +174,10 @@ def test_another_method_for_the_watched_image(train):
     done = train("cam=layercam", "trainer.max_steps=2")
     assert done.code == 0, done.err
     assert np.load(Path("run") / "cams" / "step_000002.npy").min() >= 0  # layercam's maps are, cam's are not
+
+
+def test_what_is_null_among_callbacks_and_loggers_is_left_out(train):
+    done = train("callbacks=early_stopping", "callbacks.early_stopping=null", "logger.tensorboard=null",
+                 "trainer.max_steps=1")  # fmt: skip
+    assert done.code == 0, done.err
+    assert (Path("run") / "summary.json").exists() and not list(Path("run").glob("events.out*"))
