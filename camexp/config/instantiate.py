@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import pkgutil
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError
 from typing import Any
@@ -37,6 +38,18 @@ def instantiate(node: Mapping[str, Any], option: str, **kwargs: Any) -> Any:
             raise UserError(_not_found(str(node.get("_target_")), option, " ".join(str(cause).split()))) from error
         why = " ".join(str(cause).split())
         raise UserError(f"{option} could not be built: {type(cause).__name__}: {why}{blame()}") from error
+
+
+def locate(node: Mapping[str, Any], option: str) -> Any:
+    """What ``_target_`` names, not called yet.
+
+    Raises:
+        UserError: it cannot be imported.
+    """
+    try:
+        return pkgutil.resolve_name(str(node["_target_"]))
+    except Exception as error:  # a module of the user's may raise anything while it is imported
+        raise UserError(_not_found(str(node["_target_"]), option, " ".join(str(error).split()))) from error
 
 
 def _not_found(target: str, option: str, why: str) -> str:

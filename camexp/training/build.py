@@ -26,9 +26,11 @@ from camexp.regularisation import Regulariser
 from camexp.run_files import CAM_MAPS, CAM_STEPS, CAMS, CHECKPOINTS, METRICS
 from camexp.training.checkpoints import Checkpoints
 from camexp.training.datamodule import CAMDataModule
+from camexp.training.extra_callbacks import LOGGED, require_monitored
 from camexp.training.inspector import CAMInspector, pair_labels
 from camexp.training.loggers import MetricsCSV
 from camexp.training.module import CAMModule
+from camexp.training.options import build_transform
 from camexp.training.progress import TrainingProgress
 from camexp.training.pruning import Pruning
 from camexp.training.report import RunReport
@@ -73,9 +75,7 @@ def build_datamodule(
     regulariser: Regulariser | None = None,
 ) -> CAMDataModule:
     """Batches in the form the network wants, with the training images' random changes."""
-    transform = None
-    if options.transform.train:
-        transform = instantiate({**options.transform.train, "size": list(options.transform.input_size)}, "transform")
+    transform = build_transform(options.transform)
     return CAMDataModule(
         images,
         split,
@@ -151,6 +151,8 @@ def build_trainer(
     ]
     if options.report:
         callbacks.append(RunReport(options, datamodule))
+    if datamodule.images.mask is None:
+        require_monitored(options.callbacks, [name for name in LOGGED if name != "val/pointing"])
     for name, extra in (options.callbacks or {}).items():
         if extra is not None:  # callbacks.early_stopping=null leaves out what a preset has
             callbacks.append(instantiate(extra, f"callbacks.{name}"))

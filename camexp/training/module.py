@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytorch_lightning as pl
@@ -21,9 +21,7 @@ from camexp.features.batches import IGNORE_INDEX, Batch
 from camexp.models import CAMClassifier
 from camexp.models.checkpoint import METADATA, checkpoint_metadata
 from camexp.regularisation import Draws, Regulariser, Targets
-
-MakeOptimizer = Callable[..., torch.optim.Optimizer]
-MakeScheduler = Callable[..., torch.optim.lr_scheduler.LRScheduler]
+from camexp.training.optimization import MakeOptimizer, MakeScheduler, build_optimizer, build_scheduler
 
 
 class CAMModule(pl.LightningModule):
@@ -183,14 +181,11 @@ class CAMModule(pl.LightningModule):
         if self.head_lr is not None:
             of_head = {"params": [parameter for parameter in trained if parameter in head], "lr": self.head_lr}
             groups = [{"params": rest}, of_head] if rest else [of_head]
-        try:
-            optimizer = self.make_optimizer(groups)
-        except (TypeError, ValueError) as error:
-            raise UserError(f"optimizer: {error}") from error
+        optimizer = build_optimizer(self.make_optimizer, groups)
         require_eps(optimizer)
         if self.make_scheduler is None:
             return optimizer
-        scheduler = self.make_scheduler(optimizer, total_steps=self.total_steps, steps_per_epoch=self.steps_per_epoch)
+        scheduler = build_scheduler(self.make_scheduler, optimizer, self.total_steps, self.steps_per_epoch)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -7,9 +7,14 @@ import warnings
 
 from omegaconf import DictConfig
 
-from camexp.config import TrainOptions
+from camexp.config import TrainOptions, TransformOptions
+from camexp.config.arguments import require_arguments
+from camexp.config.instantiate import instantiate
 from camexp.config.validation import validated
+from camexp.data.transforms import Transform
 from camexp.files import display_path
+from camexp.training.extra_callbacks import require_callbacks
+from camexp.training.optimization import require_optimization
 from camexp.training.trainer import require_supported
 
 
@@ -17,6 +22,11 @@ def read_options(config: DictConfig) -> TrainOptions:
     """The composed configuration, validated."""
     options = validated(config, TrainOptions)
     require_supported(options.trainer.extra)
+    require_optimization(options)
+    require_callbacks(options.callbacks)
+    build_transform(options.transform)
+    if options.regularise:
+        require_arguments(options.regularise, "regularise")
     options.run_dir = display_path(options.run_dir)
     for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch"):
         logging.getLogger(name).setLevel(logging.WARNING)  # which GPUs there are and tips are no news
@@ -27,3 +37,12 @@ def read_options(config: DictConfig) -> TrainOptions:
     warnings.filterwarnings("ignore", message=".*dataloader is not resumable.*")  # ours begins where it is told to
     warnings.filterwarnings("ignore", message=".*number of training batches.*smaller than the logging interval.*")
     return options
+
+
+def build_transform(options: TransformOptions) -> Transform | None:
+    """The random changes of training images; ``None`` for none."""
+    if not options.train:
+        return None
+    require_arguments(options.train, "transform.train")
+    transform: Transform = instantiate({**options.train, "size": list(options.input_size)}, "transform")
+    return transform

@@ -76,6 +76,30 @@ TRAIN = [
     ("dataset=shapes dataset.size=1", "dataset.size=1 is out of range"),
 ]
 
+# found before the data set is looked for
+BEFORE_THE_DATA = [
+    ("scheduler=cosine scheduler.warmup=null", "scheduler.warmup=null is out of range: expected a number"),
+    ("scheduler=stairs scheduler.every_epochs=abc", "scheduler.every_epochs=abc is out of range: expected a number"),
+    ("scheduler=stairs scheduler.factor=nan", "scheduler.factor=nan is out of range"),
+    ("+scheduler._target_=torch.optim.lr_scheduler.StepLR", "scheduler could not be built: TypeError: StepLR.__init__"),
+    ("+optimizer.betas=[]", "optimizer.betas=[] is not known: expected a list of 2"),
+    ("+optimizer.momentm=1", "optimizer.momentm is no argument of Adam"),
+    ("optimizer=sgd optimizer.momentum=abc", "optimizer.momentum=abc is out of range: expected a number"),
+    ("optimizer=sgd optimizer.momentum=nan", "optimizer.momentum=nan is out of range: expected a number"),
+    ("optimizer=sgd optimizer.momentum=-1", "optimizer could not be built: ValueError: Invalid momentum value: -1"),
+    ("optimizer=adamw optimizer.weight_decay=null", "optimizer.weight_decay=null is out of range: expected a number"),
+    ("optimizer._target_=nowhere.SGD", "optimizer: its _target_=nowhere.SGD cannot be imported"),
+    ("transform=augment transform.train.scale=-1", "transform.train.scale=-1 is not known: expected a list"),
+    ("transform=augment transform.train.flip=abc", "transform.train.flip=abc is out of range: expected a number"),
+    ("regularise=cutmix regularise.probability=abc", "regularise.probability=abc is out of range: expected a number"),
+    ("+callbacks.x=3", "callbacks.x=3 names nothing to build: expected {_target_"),
+    ("callbacks=early_stopping callbacks.early_stopping.patience=abc", "patience=abc is out of range: expected a whole"),
+    ("callbacks=early_stopping callbacks.early_stopping.monitor=val/acc", "monitor=val/acc is not measured in this run: "
+     "did you mean val/accuracy"),
+    ("+callbacks.ga={_target_:pytorch_lightning.callbacks.GradientAccumulationScheduler,scheduling:{0:2}}",
+     "callbacks.ga=GradientAccumulationScheduler is not supported: a step is a batch here: choose batch_size"),
+]  # fmt: skip
+
 PREDICT = [
     ("", "ckpt is not given"),
     ("ckpt={ckpt}", "input is not given"),
@@ -124,6 +148,17 @@ def test_train(script, colours, arguments, said, tmp_path):
     )
     check(done, said)
     assert "loss" in said or not (tmp_path / "run" / "checkpoints").exists()
+
+
+@pytest.mark.parametrize(("arguments", "said"), BEFORE_THE_DATA, ids=[arguments for arguments, _ in BEFORE_THE_DATA])
+def test_before_the_data_set_is_looked_for(script, arguments, said):
+    check(script("train.py", "dataset=imagefolder", "dataset.root=absent", *arguments.split()), said)
+
+
+def test_a_map_s_peak_is_not_monitored_where_there_are_no_masks(script, colours):
+    monitor = ("callbacks=early_stopping", "callbacks.early_stopping.monitor=val/pointing")
+    done = script("train.py", "dataset=imagefolder", f"dataset.root={colours}", *TINY, *monitor)
+    check(done, "callbacks.early_stopping.monitor=val/pointing is not measured in this run")
 
 
 @pytest.mark.parametrize(("arguments", "said"), PREDICT, ids=[arguments for arguments, _ in PREDICT])

@@ -110,7 +110,7 @@ def test_an_interrupted_run_resumes_exactly(script, colours, name):
     (("regularise=adl", "regularise.drop_rate=2"), "regularise.drop_rate=2 is out of range: expected 0 to 1"),
     (("regularise=adl", "regularise.layers=[conv9]"), "regularise.layers=conv9 is no layer of this trunk"),
     (("regularise=da_wsol", "regularise.samples=1"), "regularise.samples=1 is out of range"),
-    (("regularise=has", "+regularise.patch=3"), "regularise could not be built"),
+    (("regularise=has", "+regularise.patch=3"), "regularise.patch is no argument of HideAndSeek: did you mean patches"),
     (("regularise=acol",), "regularise=acol"),
 ])  # fmt: skip
 def test_bad_input_is_one_sentence(script, colours, options, message):
