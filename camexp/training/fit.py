@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
@@ -49,13 +50,30 @@ def fit(trainer: pl.Trainer, module: CAMModule, datamodule: CAMDataModule, resum
             raise KeyboardInterrupt from None
         except MisconfigurationException as error:
             raise UserError(f"trainer: {reason(error)}") from error
-        except RuntimeError as error:
+        except (RuntimeError, ConnectionError) as error:
+            if _is_lost_worker(error, datamodule.num_workers):
+                raise _lost_worker(datamodule.num_workers, find_callback(trainer, Checkpoints).last) from error
             if "find_unused_parameters" not in str(error):
                 raise
             raise UserError(
                 "trainer.strategy: the forward pass leaves parameters of the network unused, whose gradients the other "
                 "processes wait for: take trainer.strategy=ddp_find_unused_parameters_true"
             ) from error
+
+
+def _is_lost_worker(error: Exception, workers: int) -> bool:
+    # an error that was raised in a worker is another one: it says where it was caught
+    killed = isinstance(error, ConnectionError) or "DataLoader worker (pid" in str(error)
+    return workers > 0 and killed and not str(error).startswith("Caught ")
+
+
+def _lost_worker(workers: int, saved: Path) -> UserError:
+    """Of a data loader: the system ends one for want of memory, and the others lose their connection to it."""
+    resume = "; resume=auto resumes from the newest checkpoint" if saved.exists() else ""
+    return UserError(
+        f"one of num_workers={workers} data-loader workers was killed, as where memory or /dev/shm is too small: "
+        f"give fewer num_workers (0: none), a smaller batch_size, or more of both (docker run --shm-size){resume}"
+    )
 
 
 def _leave_process_group() -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import signal
 
 import pytest
+import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
 from PIL import Image
@@ -65,3 +67,46 @@ def test_a_run_interrupted_in_the_validation_at_its_end_ends_there(run, tmp_path
     (tmp_path / "parts/summary.json").unlink()  # killed before it could write this
     assert run("parts", *options).code == 0
     require_same(tmp_path / "whole", tmp_path / "parts")
+
+
+class KillWorker(pl.Callback):
+    """Kill the data loader's worker after a step, as a system short of memory does."""
+
+    def on_train_batch_end(self, trainer, *_):
+        if trainer.global_step == 4:
+            for process in multiprocessing.active_children():
+                process.kill()
+                process.join()
+
+
+@pytest.mark.slow
+def test_a_killed_worker_is_told(run):
+    done = run("run", "num_workers=1", "+callbacks.kill={_target_:tests.training.test_ends.KillWorker}")
+    assert done.code == 1 and done.err.count("\n") == 1, done.err
+    assert "one of num_workers=1 data-loader workers was killed" in done.err
+    assert "fewer num_workers" in done.err and "resume=auto resumes" in done.err
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ConnectionResetError(104, "Connection reset by peer"), RuntimeError("DataLoader worker (pid 7) is killed")],
+)
+def test_a_lost_worker_is_told_however_it_is_noticed(run, monkeypatch, error):
+    def lose(*_, **__):
+        raise error
+
+    monkeypatch.setattr(pl.Trainer, "fit", lose)
+    done = run("run", "num_workers=3")
+    assert done.code == 1 and done.err.startswith("error: one of num_workers=3 data-loader workers was killed"), (
+        done.err
+    )
+    assert "resume=auto" not in done.err  # nothing is saved yet
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_error_in_a_worker_is_no_lost_worker(run, monkeypatch, workers):
+    def fail(*_, **__):
+        raise ConnectionResetError("Caught ConnectionResetError in DataLoader worker process 0." if workers else "gone")
+
+    monkeypatch.setattr(pl.Trainer, "fit", fail)
+    assert "was killed" not in run("run", f"num_workers={workers}").err
