@@ -44,6 +44,7 @@ def run(main: Callable[[], Any], command: str, arguments: Sequence[str] | None =
         sys.path.append(here)  # last: a file of a user's that is called as a library must not replace it
     sys.argv[1:] = quote_paths(sys.argv[1:])
     debug = any(re.fullmatch(r"\+*debug=(true|yes|on|1)", argument, re.IGNORECASE) for argument in sys.argv)
+    logging.raiseExceptions = debug  # a log file on a full disk is no reason for tracebacks: what matters is told
     os.environ["HYDRA_FULL_ERROR"] = "1"  # hand exceptions over instead of printing them
     try:
         sys.argv[1:] = shard_arguments(sweep_arguments(preset_arguments(command, sys.argv[1:])))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import re
 import sys
@@ -14,6 +15,8 @@ from camexp.launching import program
 from camexp.reporting.console import ConsoleHandler
 
 log = logging.getLogger(__name__)
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no room on the disk, in the user's share of it, or in one file
 
 
 class FilteredStderr:
@@ -50,6 +53,9 @@ def error_message(error: BaseException) -> str:
     text = " ".join(text.split())
     if isinstance(error, (UserError, Interrupted)):
         return text
+    if isinstance(error, OSError) and error.errno in FULL:
+        file = error.filename or "a file"
+        return f"{file} could not be written ({error.strerror}): make room on its disk; what was written before is kept"
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename} cannot be read or written ({error.strerror}): give another path, or mend this one"
     module = type(error).__module__.partition(".")[0]

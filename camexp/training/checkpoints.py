@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import shutil
@@ -147,15 +148,15 @@ class Checkpoints(pl.Callback):
         if not trainer.is_global_zero:  # takes part in gathering the state, writes nothing
             trainer.save_checkpoint(paths[0])
             return
-        try:
-            with atomic_write(paths[0]) as temporary:
+        with atomic_write(paths[0]) as temporary:
+            try:
                 trainer.save_checkpoint(temporary)
                 fsync(temporary)
-        except (OSError, RuntimeError) as error:  # torch's writer has its own word for a full disk
-            raise UserError(
-                f"{paths[0]} could not be written ({reason(error)}): make room, or mend the disk; "
-                "resume=auto then resumes from the checkpoint before"
-            ) from error
+            except (OSError, RuntimeError) as error:  # told while the disk is still as full as it was
+                raise UserError(
+                    f"{paths[0]} could not be written ({why_not_written(error, self.folder)}): make room, or mend the "
+                    "disk; resume=auto then resumes from the checkpoint before"
+                ) from error
         for path in paths[1:]:
             with atomic_write(path) as temporary:
                 try:
@@ -169,6 +170,12 @@ class Checkpoints(pl.Callback):
             steps = sorted(self.folder.glob("step_*.ckpt"), key=lambda path: int(path.stem[5:]))
             for path in steps[: -self.keep or None]:
                 path.unlink()
+
+
+def why_not_written(error: Exception, folder: Path) -> str:
+    """In a clause; torch's writer of archives has a word of its own for a full disk: ``unexpected pos``."""
+    full = isinstance(error, RuntimeError) and shutil.disk_usage(folder).free < 2**20
+    return os.strerror(errno.ENOSPC) if full else reason(error)
 
 
 def require_finite(trainer: pl.Trainer, metric: str = "train/loss") -> None:

@@ -14,6 +14,7 @@ from pytorch_lightning import loggers
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
+from camexp.files import naming
 from camexp.launching.overrides import command_line
 from camexp.training.tensorboard import TensorBoardLogger, hyperparameters, named_options
 
@@ -46,7 +47,7 @@ class MetricsCSV(Logger):
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         row: dict[str, float | None] = {**metrics, "step": step}
         begun = self._begun()
-        with self.path.open("a", newline="", encoding="utf-8") as file:
+        with naming(self.path), self.path.open("a", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, begun or self.COLUMNS, extrasaction="ignore")
             if not begun:
                 writer.writeheader()
