@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from camexp.errors import UserError
-from camexp.launching.overrides import quoted
+from camexp.launching.overrides import ONE_RUN, quoted
 from camexp.launching.processes import rank_environments, run_processes, same_command
 from camexp.launching.ranks import started_world_size
 from camexp.run_files import SUMMARY
@@ -36,7 +36,7 @@ def launch_ddp(run_dir: str, count: int) -> float:
         SystemExit: they were interrupted.
     """
     folder = Path(run_dir).absolute()
-    own = ("hydra.output_subdir=null", f"hydra.run.dir={quoted(folder)}")
+    own = (ONE_RUN, "hydra.output_subdir=null", f"hydra.run.dir={quoted(folder)}")
     quiet = ("hydra/job_logging=none", "hydra/hydra_logging=none")  # one of them keeps the log
     commands = [same_command(*own, *(quiet if rank else ()), without=r"hydra\.run\.dir=") for rank in range(count)]
     with rank_environments(count) as environments:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Quote, QuotedString
 
+ONE_RUN = "hydra.mode=RUN"  # for a process of a run or of a job: a configuration file may ask for a sweep
+
 
 def quoted(value: object) -> str:
     """A value that Hydra reads as the text it is, whatever letters stand in it.

@@ -123,6 +123,11 @@ def prepare_run_folder(config: DictConfig, option: str) -> None:
 
 def prepare_sweep_folder(config: DictConfig, option: str) -> None:
     """Choose and claim a sweep's folder; see :func:`prepare_run_folder`."""
+    if CHILD in os.environ:  # it would start this one again, without end
+        raise UserError(
+            f"hydra.mode=MULTIRUN in a process that camexp started as one {os.environ[CHILD]}: "
+            "expected hydra.mode=RUN; leave -m and hydra.mode out there"
+        )
     folder = Path(str(config.hydra.sweep.dir))
     if not _given(config, "hydra.sweep.dir"):
         folder = new_folder(folder)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from camexp.devices import available_cores
 from camexp.errors import UserError
-from camexp.launching.overrides import quoted
+from camexp.launching.overrides import ONE_RUN, quoted
 from camexp.launching.processes import run_processes, same_command
 from camexp.launching.ranks import CHILD
 
@@ -77,7 +77,7 @@ def launch_shards(output: str, count: int, gpus: Sequence[int]) -> None:
     quiet = ("hydra/job_logging=none", "hydra/hydra_logging=none")  # one of them speaks
     commands = [
         same_command(
-            f"output={quoted(Path(output).absolute())}", f"shards={count}", f"shard={number}",
+            f"output={quoted(Path(output).absolute())}", f"shards={count}", f"shard={number}", ONE_RUN,
             *([f"gpus=[{gpus[number % len(gpus)]}]"] if gpus else []), *(quiet if number else ()),
             without=r"(output|shards|gpus)=",
         )

@@ -19,7 +19,7 @@ from camexp.files import atomic_write, display_path, write_json
 from camexp.launching import program
 from camexp.launching.ddp import best_accuracy
 from camexp.launching.gpus import reserve_gpu
-from camexp.launching.overrides import quoted
+from camexp.launching.overrides import ONE_RUN, quoted
 from camexp.launching.processes import ProcessResult, run_processes
 from camexp.launching.ranks import CHILD
 from camexp.reporting.comparison import find_jobs, write_comparison
@@ -80,7 +80,7 @@ def run_job() -> float:
     try:
         with _job_resources(hydra) as environment:
             ended = run_processes(
-                [[*command, "resume=auto", f"hydra.run.dir={quoted(folder)}"]],
+                [[*command, "resume=auto", ONE_RUN, f"hydra.run.dir={quoted(folder)}"]],
                 [{CHILD: "job", **environment}],
                 silent=side_by_side,
             )
@@ -113,7 +113,7 @@ def run_shard() -> None:
 
     hydra = HydraConfig.get()
     overrides = [one for one in hydra.overrides.task if not one.startswith(("resume=", "output="))]
-    command = [*program.current().start(), *_config_flags(hydra), *overrides, "resume=auto",
+    command = [*program.current().start(), *_config_flags(hydra), *overrides, "resume=auto", ONE_RUN,
                f"output={quoted(Path(hydra.sweep.dir).absolute())}"]  # fmt: skip
     side_by_side = "BasicLauncher" not in hydra.launcher._target_
     try:
