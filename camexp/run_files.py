@@ -1,5 +1,6 @@
 """The names of files that one part writes and others look for: those of a run, of a sweep and of an evaluation."""
 
+HYDRA = ".hydra"  # the configuration, as Hydra writes it before the run begins
 SUMMARY = "summary.json"  # written at the end: the run is finished
 FAILURE = "failure.txt"  # why a job of a sweep failed
 DONE = "done.json"  # of which options a job of a sweep is finished

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from camexp.errors import UserError
 from camexp.launching.overrides import quoted
+from camexp.reporting.comparison import job_folders
 
 # Options whose value is a path or a class name, in which any letter may stand, and whose name does not tell it.
 VERBATIM = frozenset(
@@ -138,7 +139,7 @@ def sweep_arguments(arguments: Sequence[str]) -> list[str]:
         if not any(one in ("-m", "--multirun") for one in arguments):
             raise UserError(f"sweep.resume={match[2]} needs -m and the same options as the sweep before")
         folder = Path(match[2]).expanduser()
-        if not any(folder.glob("*/.hydra")):
+        if not job_folders(folder):
             kind = "holds no jobs" if folder.is_dir() else "is not a folder"
             raise UserError(f"sweep.resume={match[2]} {kind}: give the folder of a sweep, outputs/sweeps/DATE/TIME")
         result += [f"hydra.sweep.dir={quoted(folder)}", "resume=auto"]

@@ -14,6 +14,7 @@ from camexp.launching.overrides import quoted
 from camexp.launching.ranks import CHILD, is_follower, nodes, shared_run_folder
 from camexp.launching.shards import Shard
 from camexp.locks import lock_file
+from camexp.reporting.comparison import job_folders
 from camexp.run_files import CAMS, CHECKPOINTS, IN_USE, METRICS
 
 TRACES = (CHECKPOINTS, METRICS, CAMS)
@@ -132,7 +133,7 @@ def prepare_sweep_folder(config: DictConfig, option: str) -> None:
     if not _given(config, "hydra.sweep.dir"):
         folder = new_folder(folder)
     acquire(folder, "hydra.sweep.dir")
-    jobs = sorted(path.parent.name for path in folder.glob("*/.hydra"))
+    jobs = sorted(path.relative_to(folder).as_posix() for path in job_folders(folder))
     if jobs and option == "hydra.run.dir" and config.get("resume") != "auto":
         raise UserError(
             f"hydra.sweep.dir={folder} holds a sweep already (jobs {', '.join(jobs[:5])}"

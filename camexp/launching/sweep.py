@@ -62,12 +62,18 @@ def run_job() -> float:
         Its best validation accuracy; NaN if it failed, which the report at the end tells.
 
     Raises:
+        UserError: its folder does not lie in the sweep's.
         SystemExit: it was stopped by a signal, and so is the sweep.
     """
     from hydra.core.hydra_config import HydraConfig
 
     hydra = HydraConfig.get()
-    folder = Path(hydra.runtime.output_dir)
+    folder, sweep = Path(hydra.runtime.output_dir), Path(hydra.runtime.cwd, hydra.sweep.dir)
+    if sweep.resolve() not in folder.resolve().parents:
+        raise UserError(
+            f"hydra.sweep.subdir={hydra.sweep.subdir} of job {hydra.job.num} leads out of "
+            f"hydra.sweep.dir={hydra.sweep.dir}: expected a folder in it, as lr_${{optimizer.lr}}"
+        )
     (folder / FAILURE).unlink(missing_ok=True)
     overrides = [one for one in hydra.overrides.task if not one.startswith("resume=")]
     command = [*program.current().start(), *_config_flags(hydra), *overrides]
@@ -94,9 +100,7 @@ def run_job() -> float:
         log.error(f"job {hydra.job.num} failed: {ended.reason}")
     if ended.signum:  # however the job ended: the sweep was interrupted
         name = signal.Signals(ended.signum).name
-        log.info(
-            f"sweep stopped by {name}: the same command with sweep.resume={display_path(folder.parent)} resumes it"
-        )
+        log.info(f"sweep stopped by {name}: the same command with sweep.resume={display_path(sweep)} resumes it")
         raise SystemExit(128 + ended.signum)
     return float("nan") if ended.code else best_accuracy(folder)
 
@@ -131,11 +135,14 @@ def report(folder: Path) -> None:
     """The end of a sweep: its jobs side by side, and which of them failed.
 
     Raises:
-        UserError: any of them failed.
+        UserError: any of them failed, or there are none.
     """
     jobs = find_jobs(folder)
     if not jobs:
-        return
+        raise UserError(
+            f"hydra.sweep.dir={folder} holds no jobs at the sweep's end: expected one at least; "
+            "give options values to sweep over, as optimizer.lr=1e-3,1e-2"
+        )
     log.info("\n" + write_comparison(folder, jobs))
     from camexp.viewer.sweep_page import write_sweep_page  # takes seconds to import: a sweep's start need not wait
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from typing import Any
 
 from camexp.files import display_path, save_png, write_csv
 from camexp.images import open_image
-from camexp.run_files import CAMS, COMPARISON, FAILURE, SUMMARY
+from camexp.run_files import CAMS, COMPARISON, DONE, FAILURE, HYDRA, SUMMARY
 
 METRICS = ("val/accuracy", "val/loss", "val/pointing", "train/loss")
 SAME = ("run_dir", "resume", "debug")  # differ, and tell nothing
@@ -23,6 +24,7 @@ class Job:
 
     Attributes:
         folder: of the run.
+        name: where that lies in the folder of all of them.
         options: all of them, as ``a.b``.
         best: the best validation accuracy, ``None`` while it is not finished.
         final: metrics at its end.
@@ -31,15 +33,12 @@ class Job:
     """
 
     folder: Path
+    name: str
     options: dict[str, Any] = field(default_factory=dict)
     best: float | None = None
     final: dict[str, float] = field(default_factory=dict)
     failure: str = ""
     pruned: bool = False
-
-    @property
-    def name(self) -> str:
-        return self.folder.name
 
     @property
     def state(self) -> str:
@@ -48,21 +47,32 @@ class Job:
         return "pruned" if self.pruned else "finished"
 
 
+def job_folders(folder: Path) -> list[Path]:
+    """The run folders below a folder, as deep as ``hydra.sweep.subdir`` puts them."""
+    found = []
+    for top in folder.iterdir() if folder.is_dir() else ():  # each by itself: it may be a link to a run
+        for path, below, files in os.walk(top):
+            if not {HYDRA, DONE, FAILURE}.isdisjoint([*below, *files]):
+                found.append(Path(path))
+                below.clear()  # what lies in a run, as a prediction of it, is none
+    return found
+
+
 def find_jobs(folder: Path) -> list[Job]:
-    """The runs in the sub-folders of a folder, the best first, then those without a result.
+    """The runs below a folder, the best first, then those without a result.
 
     >>> import tempfile
     >>> find_jobs(Path(tempfile.mkdtemp()))
     []
     """
-    jobs = [_read(path.parent) for path in folder.glob("*/.hydra")]
+    jobs = [_read(path, path.relative_to(folder).as_posix()) for path in job_folders(folder)]
     return sorted(jobs, key=lambda job: (-(job.best if job.best is not None else -1.0), _natural_key(job.name)))
 
 
 def differing_options(jobs: Sequence[Job]) -> list[str]:
     """The options that are not the same in all of these runs.
 
-    >>> differing_options([Job(Path("0"), {"seed": 0, "lr": 1}), Job(Path("1"), {"seed": 0.0, "lr": 2})])
+    >>> differing_options([Job(Path("0"), "0", {"seed": 0, "lr": 1}), Job(Path("1"), "1", {"seed": 0.0, "lr": 2})])
     ['lr']
     """
     known = [job.options for job in jobs if job.options]
@@ -132,15 +142,16 @@ def contact_sheet(path: Path, jobs: Sequence[Job], columns: int = 4) -> bool:
     return bool(tiles)
 
 
-def _read(folder: Path) -> Job:
+def _read(folder: Path, name: str) -> Job:
     failure = folder / FAILURE
     reason = failure.read_text(encoding="utf-8").strip() if failure.is_file() else ""
     try:
         summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
         options = {key: value for key, value in summary["options"].items() if str(folder.absolute()) not in str(value)}
-        return Job(folder, options, summary["best"]["val/accuracy"], summary["final"], reason, bool(summary["pruned"]))
+        best, final, pruned = summary["best"]["val/accuracy"], summary["final"], bool(summary["pruned"])
+        return Job(folder, name, options, best, final, reason, pruned)
     except (OSError, ValueError, KeyError, TypeError):
-        return Job(folder, _requested_options(folder), failure=reason)
+        return Job(folder, name, _requested_options(folder), failure=reason)
 
 
 def _requested_options(folder: Path) -> dict[str, Any]:
@@ -150,7 +161,7 @@ def _requested_options(folder: Path) -> dict[str, Any]:
     from camexp.config import flat
 
     try:
-        asked = OmegaConf.to_container(OmegaConf.load(folder / ".hydra" / "config.yaml"))
+        asked = OmegaConf.to_container(OmegaConf.load(folder / HYDRA / "config.yaml"))
     except Exception:  # not written yet, or cut short
         return {}
     return {key: value for key, value in flat(asked).items() if "${" not in str(value)}  # type: ignore[arg-type]

@@ -181,7 +181,7 @@ def test_bad_sweeps_are_one_sentence(script, arguments, said):
 
 
 def test_compare_by_itself(tmp_path, capsys):
-    assert differing_options([Job(tmp_path / "0", {"a": 1, "b": 2}), Job(tmp_path / "1", {"a": 1})]) == []
+    assert differing_options([Job(tmp_path / "0", "0", {"a": 1, "b": 2}), Job(tmp_path / "1", "1", {"a": 1})]) == []
     assert main([str(tmp_path)]) == 1 and "holds no runs" in capsys.readouterr().err
     assert main([]) == 1 and main(["--help"]) == 0
     (tmp_path / "7" / ".hydra").mkdir(parents=True)
