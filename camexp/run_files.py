@@ -3,6 +3,7 @@
 HYDRA = ".hydra"  # the configuration, as Hydra writes it before the run begins
 SUMMARY = "summary.json"  # written at the end: the run is finished
 FAILURE = "failure.txt"  # why a job of a sweep failed
+BEGUN = "begun.json"  # with which options a job of a sweep was begun
 DONE = "done.json"  # of which options a job of a sweep is finished
 IN_USE = ".in_use"  # locked while a run writes into the folder
 CHECKPOINTS = "checkpoints"

@@ -15,6 +15,7 @@ from camexp.cli.errors import error_message, fail
 from camexp.config.own import own_folder, replaced_files
 from camexp.errors import UserError
 from camexp.files import display_path
+from camexp.launching.job_folders import require_own_folders
 from camexp.launching.ranks import CHILD
 from camexp.launching.run_folder import prepare_run_folder, prepare_sweep_folder, release
 from camexp.launching.shards import SHARDS
@@ -40,6 +41,8 @@ class RunFolder(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         _or_exit(require_named, config.hydra.sweep.dir, "hydra.sweep.dir")
         _or_exit(prepare_sweep_folder, config, self.option)
+        if self.option == "hydra.run.dir":
+            _or_exit(require_own_folders, config)
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         if (own := own_folder()) is not None:

@@ -23,7 +23,7 @@ from camexp.launching.overrides import ONE_RUN, quoted
 from camexp.launching.processes import ProcessResult, run_processes
 from camexp.launching.ranks import CHILD
 from camexp.reporting.comparison import find_jobs, write_comparison
-from camexp.run_files import DONE, FAILURE, SUMMARY
+from camexp.run_files import BEGUN, DONE, FAILURE, SUMMARY
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +81,7 @@ def run_job() -> float:
     if _done(folder, overrides):
         log.info(f"job {hydra.job.num} is finished already")
         return best_accuracy(folder)
+    write_json(folder / BEGUN, {"overrides": overrides})
     if side_by_side:
         log.info(f"job {hydra.job.num}: {' '.join(overrides)}")
     try:

@@ -30,6 +30,7 @@ MAY_CHANGE = (
     "checkpoint.", "report", "inspect.", "logger.", "cam.", "callbacks.", "features.", "trainer.", "precision",
     "compile",
 )  # fmt: skip
+MAY_NOT = ("trainer.gradient_clip",)  # of those
 CONTENTS = 64  # images whose content counts as well, of a data set whose images are not files
 NOT_REPORTED = ("run_dir", "resume", "debug", "command", "num_workers", "report", "logger.")
 
@@ -133,7 +134,7 @@ def require_same_options(before: Mapping[str, Any], options: TrainOptions, folde
     def change(key: str) -> str:
         return f"{key}={new.get(key)} (was {old.get(key)})"
 
-    refused = [key for key in told if not key.startswith(MAY_CHANGE)]
+    refused = [key for key in told if not key.startswith(MAY_CHANGE) or key.startswith(MAY_NOT)]
     if refused:
         raise UserError(
             f"resume: {', '.join(map(change, refused))} cannot change in the middle of the run in {folder}: "

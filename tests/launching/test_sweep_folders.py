@@ -55,3 +55,26 @@ def test_what_lies_in_a_run_is_no_job(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="holds no jobs at the sweep's end"):
         report(tmp_path / "empty")
+
+
+@pytest.mark.slow
+def test_a_job_resumes_its_own_training_only(sweep, tmp_path):
+    first = sweep("trainer.check_every_n_steps=1,2", "hydra.sweep.dir=sweep")
+    assert first.code == 0, first.err
+    kept = (tmp_path / "sweep/0/summary.json").read_bytes()
+    shifted = sweep("trainer.check_every_n_steps=3,1,2", "sweep.resume=sweep")
+    assert shifted.code == 1 and shifted.err.count("\n") == 1, shifted.err
+    assert "sweep/0 was trained with trainer.check_every_n_steps=1, and would become job 0's" in shifted.err
+    fixed = sweep("trainer.check_every_n_steps=2", "seed=0,1", "sweep.resume=sweep")
+    assert fixed.code == 1, fixed.out
+    assert "sweep/0 was trained with the default of seed, trainer.check_every_n_steps=1, and" in fixed.err
+    assert (tmp_path / "sweep/0/summary.json").read_bytes() == kept and not (tmp_path / "sweep/2").exists()
+    longer = sweep("trainer.check_every_n_steps=1,2,3", "trainer.log_every_n_steps=1", "sweep.resume=sweep")
+    assert longer.code == 0 and {row["state"] for row in compared(tmp_path / "sweep").values()} == {"finished"}
+
+
+def test_two_jobs_share_no_folder(script):
+    subdir = "hydra.sweep.subdir=lr_${optimizer.lr}"
+    done = script("train.py", "-m", *TINY, "hydra.sweep.dir=sweep", subdir, "optimizer.lr=0.1", "precision=32,16")
+    assert done.code == 1 and done.err.count("\n") == 1, done.err
+    assert "jobs 0 and 1 one folder, sweep/lr_0.1: name each option in it that the sweep varies (precision)" in done.err

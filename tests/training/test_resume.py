@@ -150,6 +150,8 @@ def test_what_may_change_in_the_middle_and_what_not(run, colours):
     refused = run("run", "trainer.max_epochs=2", "optimizer.lr=1e-3", "model.head.channels=4")
     assert refused.code == 1 and refused.err.count("\n") == 1
     assert "model.head.channels=4 (was 8), optimizer.lr=0.001 (was 0.01) cannot change" in refused.err
+    clipped = run("run", "trainer.max_epochs=1", "trainer.gradient_clip_val=0.1")  # also where it is finished
+    assert clipped.code == 1 and "trainer.gradient_clip_val=0.1 (was None) cannot change" in clipped.err
     allowed = run("run", "trainer.max_epochs=2", "inspect.alpha=0.3")
     assert allowed.code == 0, allowed.err
     assert "changed since: inspect.alpha=0.3 (was 0.5), trainer.max_epochs=2 (was 1)" in allowed.out
