@@ -20,7 +20,7 @@ def recipe(config: DictConfig) -> float:
 
     options = training.read_options(config)
     devices = training.select_devices(options.trainer.gpus, options.trainer.cpu_processes)
-    if (processes := launching.processes_to_start(devices)) > 1:
+    if processes := launching.processes_to_start(devices, options.trainer.num_nodes):
         return launching.launch_ddp(options.run_dir, processes)
     resumed = training.find_resume_point(options)
     if resumed is not None and resumed.accuracy is not None:

@@ -10,22 +10,39 @@ from typing import Any
 from camexp.errors import UserError
 from camexp.launching.overrides import ONE_RUN, quoted
 from camexp.launching.processes import rank_environments, run_processes, same_command
-from camexp.launching.ranks import started_world_size
+from camexp.launching.ranks import nodes, started_world_size
 from camexp.run_files import SUMMARY
 
 
-def processes_to_start(devices: Mapping[str, Any]) -> int:
-    """How many processes this one has to start for a run on these devices; 1: none, it trains itself.
+def processes_to_start(devices: Mapping[str, Any], num_nodes: int = 1) -> int:
+    """How many processes this one has to start for a run on these devices; 0: none, it trains itself.
 
     Args:
-        devices: see :func:`camexp.devices.select_devices`.
+        devices: of this machine, see :func:`camexp.devices.select_devices`.
+        num_nodes: machines, all of which have as many.
+
+    Raises:
+        UserError: others have started more processes, or fewer: the run would wait for them without end.
 
     >>> processes_to_start({"devices": [0, 2]}), processes_to_start({"devices": 1})
-    (2, 1)
+    (2, 0)
     """
     count = devices["devices"]
-    count = count if isinstance(count, int) else len(count)
-    return int(count) if started_world_size() == 1 else 1
+    count = int(count if isinstance(count, int) else len(count))
+    started, machines = started_world_size(), nodes()[0]
+    if started > 1:
+        if started != num_nodes * count:
+            raise UserError(
+                f"trainer.num_nodes={num_nodes} with {count} device(s) on each (trainer.gpus, trainer.cpu_processes) "
+                f"needs {num_nodes * count} processes, but torchrun or srun has started {started}: give both the same"
+            )
+        return 0
+    if machines != num_nodes:
+        raise UserError(
+            f"trainer.num_nodes={num_nodes}, but NNODES={machines}: expected as many machines as camexp is started on; "
+            "start it by torchrun or srun, or with the same NNODES, and NODE_RANK=0, 1 …, on each of them"
+        )
+    return count if count * machines > 1 else 0
 
 
 def launch_ddp(run_dir: str, count: int) -> float:
