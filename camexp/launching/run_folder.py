@@ -106,15 +106,16 @@ def prepare_run_folder(config: DictConfig, option: str) -> None:
         if not given:
             raise UserError(f"shard={config.shard} needs output=DIR, the same folder for all shards")
         folder = Shard(int(config.shard), int(config.shards)).folder(folder)
-    agreed = None if given else shared_run_folder(folder)
-    count, node = nodes() if option == "hydra.run.dir" and CHILD not in os.environ else (1, 0)
+    trains = option == "hydra.run.dir"
+    agreed = None if given else shared_run_folder(folder, trains and config.get("resume") == "auto")
+    count, node = nodes() if trains and CHILD not in os.environ else (1, 0)
     if count > 1 and not given and agreed is None:
         raise UserError(f"NNODES={count}: all nodes need one folder: give the same hydra.run.dir=… on each of them")
     if not is_follower() and not node:  # of several processes the first one settles it
         if not given and agreed is None:
             folder = new_folder(folder)
         acquire(agreed or folder, option)
-        if option == "hydra.run.dir":
+        if trains:
             _require_new(agreed or folder, config)
     with read_write(config), open_dict(config):
         if option == "output" and config.get("shard") is None:

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -127,6 +128,39 @@ def test_processes_that_someone_else_started_agree_on_a_folder(monkeypatch, tmp_
     monkeypatch.setenv("SLURM_PROCID", "1")
     monkeypatch.setenv("SLURM_JOB_ID", "77")
     assert shared_run_folder(folder) == tmp_path / "train" / "slurm-77" and rank() == 1
+
+
+def test_a_requeued_job_of_one_task_finds_its_folder(monkeypatch, tmp_path):
+    def chosen(**slurm):
+        with monkeypatch.context() as environment:
+            for key, value in {"JOB_ID": "77", "NTASKS": "1", "PROCID": "0", **slurm}.items():
+                environment.setenv(f"SLURM_{key}", value)
+            path = shared_run_folder(tmp_path / "train" / "2026-01-01" / "12-00-00", resumes=True)
+        return path and str(path.relative_to(tmp_path / "train"))
+
+    monkeypatch.delenv(CHILD, raising=False)
+    assert chosen() == chosen(STEP_ID="0") == chosen(STEP_ID="4294967291") == "slurm-77"
+    assert chosen(STEP_ID="1") == "slurm-77.1"
+    arrays = [chosen(ARRAY_JOB_ID="76", ARRAY_TASK_ID=task) for task in "01"]
+    assert arrays == ["slurm-76_0", "slurm-76_1"]
+    assert chosen(JOB_NAME="interactive") is None
+    assert shared_run_folder(tmp_path, resumes=True) is None  # no SLURM
+
+
+def test_only_a_run_that_resumes_takes_the_folder_of_the_job(tmp_path, monkeypatch):
+    def prepare(*overrides):
+        with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+            config = compose("train", list(overrides), return_hydra_config=True)
+        prepare_run_folder(config, "hydra.run.dir")
+        release(Path(config.hydra.run.dir))
+        return config.hydra.run.dir
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(CHILD, raising=False)
+    for key, value in {"JOB_ID": "77", "NTASKS": "1", "PROCID": "0"}.items():
+        monkeypatch.setenv(f"SLURM_{key}", value)
+    assert prepare("resume=auto") == prepare("resume=auto") == "outputs/train/slurm-77"
+    assert prepare("resume=auto", "hydra.run.dir=own") == "own" and "slurm" not in prepare()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
