@@ -156,6 +156,12 @@ def _require_new(folder: Path, config: DictConfig) -> None:
 
 
 def _given(config: DictConfig, option: str) -> bool:
+    """Whether the user has named a folder: on the command line, or in a configuration file, where a name with the
+    time in it, as the default has, is another one at each start."""
+    if option.startswith("hydra."):
+        hydra: Any = OmegaConf.to_container(config.hydra[option.split(".")[1]], resolve=False)
+        if "${now:" not in str(hydra["dir"]):
+            return True
     # as they are written: an override may name what is known of a job only
     written: Any = OmegaConf.to_container(config.hydra.overrides, resolve=False)
     overrides = [*written["hydra"], *written["task"]]

@@ -19,7 +19,7 @@ from camexp.launching.ranks import CHILD, is_follower, rank, shared_run_folder, 
 from camexp.launching.run_folder import acquire, new_folder, prepare_run_folder, release
 from camexp.locks import lock_file
 from camexp.run_files import IN_USE
-from tests.conftest import ROOT
+from tests.conftest import ROOT, TINY
 
 WAIT = "import signal; signal.pause()"
 
@@ -196,6 +196,26 @@ def test_a_folder_has_one_owner(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be written to"):
         acquire(tmp_path / "file" / "below", "output")
+
+
+def test_a_folder_named_in_a_configuration_file_is_kept_to(script, tmp_path):
+    preset = tmp_path / "conf/experiment/mine.yaml"
+    preset.parent.mkdir(parents=True)
+    preset.write_text("# @package _global_\nhydra: {run: {dir: runs/mine}, sweep: {dir: runs/sweep}}\n")
+    for name in ("mine/checkpoints", "sweep/0/.hydra"):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+    held = script("train.py", *TINY, "experiment=mine")
+    assert held.code == 1 and "hydra.run.dir=runs/mine holds a run already" in held.err, held.err
+    swept = script("train.py", "-m", *TINY, "experiment=mine", "seed=0,1")
+    assert swept.code == 1 and "hydra.sweep.dir=runs/sweep holds a sweep already" in swept.err, swept.err
+    begun = script("train.py", *TINY, "experiment=mine", "resume=auto", "dataset=imagefolder", "dataset.root=nowhere")
+    assert begun.code == 1 and "runs/mine holds no intact checkpoint: the run restarts" in begun.out
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["mine", "sweep"]
+
+    preset.write_text("# @package _global_\nhydra: {run: {dir: 'again/${now:%Y}'}}\n")
+    for _ in range(2):
+        script("train.py", *TINY, "experiment=mine", "dataset=imagefolder", "dataset.root=nowhere")
+    assert len(list((tmp_path / "again").iterdir())) == 2
 
 
 def test_a_later_node_takes_the_folder_of_the_first(tmp_path, monkeypatch):
