@@ -12,8 +12,7 @@ from camexp.data.arrays import IntArray, PathArray
 from camexp.data.imageset import ImageSet
 from camexp.errors import UserError
 from camexp.images import image_extensions
-
-RUN = ".hydra"  # a run's configuration, in the folder of its results
+from camexp.run_files import HYDRA
 
 
 def find_imagefolder(root: str | None, extensions: Sequence[str] | None = None) -> ImageSet:
@@ -120,7 +119,7 @@ def _walk(folder: Path) -> Iterator[tuple[str, list[str]]]:
     seen: set[str] = set()
     for current, folders, files in os.walk(folder, followlinks=True):
         real = os.path.realpath(current)
-        if real in seen or (RUN in folders and seen):  # whose own folder is asked for wants to see it
+        if real in seen or (HYDRA in folders and seen):  # whose own folder is asked for wants to see it
             folders.clear()
             continue
         seen.add(real)
