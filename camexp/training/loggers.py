@@ -72,9 +72,10 @@ def log_image(trainer: pl.Trainer, tag: str, image: Image.Image, card: Image.Ima
         step: after which it was made.
     """
     for logger in trainer.loggers:
-        if isinstance(logger, loggers.TensorBoardLogger):
-            name = logger.tag(tag) if isinstance(logger, TensorBoardLogger) else tag
-            logger.experiment.add_image(name, np.asarray(card), step, dataformats="HWC")
+        if isinstance(logger, TensorBoardLogger):
+            logger.log_image(tag, card, step)
+        elif isinstance(logger, loggers.TensorBoardLogger):
+            logger.experiment.add_image(tag, np.asarray(card), step, dataformats="HWC")
         elif type(logger).__name__ == "WandbLogger":
             logger.log_image(tag, [image], step=step)  # type: ignore[attr-defined]
         elif type(logger).__name__ == "MLFlowLogger":

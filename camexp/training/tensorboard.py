@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+import threading
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from PIL import Image
 from pytorch_lightning import loggers
 from pytorch_lightning.utilities import rank_zero_only
 
 from camexp.config.options import as_written, overridden
+from camexp.files import display_path, naming
 
 # TensorBoard opens on the tag that comes first in the alphabet, and draws what shares a prefix next to each other
 TAGS = {
@@ -45,6 +50,12 @@ UNTOLD = frozenset(
 EARLIER = "tensorboard"  # the sub-folder that camexp 0.3 and before wrote events into, under the metrics' own names
 
 
+def _leave_to_next_write(failed: threading.ExceptHookArgs) -> None:
+    """TensorBoard's thread hands what it failed with to the next write, which raises it: it needs no traceback here."""
+    if not (isinstance(failed.exc_value, OSError) and type(failed.thread).__module__.startswith("tensorboard.")):
+        threading.__excepthook__(failed)
+
+
 class TensorBoardLogger(loggers.TensorBoardLogger):
     """Lightning's, whose tags are in the order in which one looks at them.
 
@@ -58,6 +69,7 @@ class TensorBoardLogger(loggers.TensorBoardLogger):
     def __init__(self, *, tags: Mapping[str, str] = TAGS, **settings: Any):
         super().__init__(**settings)
         self.tags = tags
+        threading.excepthook = _leave_to_next_write
 
     def tag(self, name: str) -> str:
         """What TensorBoard calls a metric or picture."""
@@ -66,7 +78,25 @@ class TensorBoardLogger(loggers.TensorBoardLogger):
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Curves over the steps; that of the epoch would be a straight line."""
-        super().log_metrics({self.tag(name): value for name, value in metrics.items() if name != "epoch"}, step)
+        with self._writing():
+            super().log_metrics({self.tag(name): value for name, value in metrics.items() if name != "epoch"}, step)
+
+    def log_image(self, name: str, image: Image.Image, step: int) -> None:
+        """A picture."""
+        with self._writing():
+            self.experiment.add_image(self.tag(name), np.asarray(image), step, dataformats="HWC")
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """A full disk is told as one, with the folder of the events, which the error names as little as their file."""
+        try:
+            with naming(display_path(Path(self.log_dir))):
+                yield
+        except ValueError as error:  # Lightning's word for whatever a write fails with
+            if not isinstance(error.__cause__, OSError):
+                raise
+            with naming(display_path(Path(self.log_dir))):
+                raise error.__cause__ from None
 
     @rank_zero_only
     def log_begin(self, hyperparameters: Mapping[str, Any], chosen: Collection[str], localises: bool) -> None:
@@ -110,7 +140,8 @@ class TensorBoardLogger(loggers.TensorBoardLogger):
     @rank_zero_only
     def save(self) -> None:
         """Write what waits, and no ``hparams.yaml``: the run folder has the configuration."""
-        self.experiment.flush()
+        with self._writing():
+            self.experiment.flush()
 
     @rank_zero_only
     def finalize(self, status: str) -> None:

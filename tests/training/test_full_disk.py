@@ -14,6 +14,7 @@ from camexp.cli import run
 from camexp.cli.errors import error_message
 from camexp.training.checkpoints import why_not_written
 from camexp.training.loggers import MetricsCSV
+from camexp.training.tensorboard import TensorBoardLogger
 
 Usage = namedtuple("Usage", "total used free")
 
@@ -56,3 +57,21 @@ def test_a_log_file_that_finds_no_room_says_nothing(capfd, monkeypatch):
         logger.removeHandler(handler)
         handler.stream = None  # what is buffered has nowhere to go
     assert "Logging error" not in capfd.readouterr().err
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the limit stands in for a full disk")
+def test_tensorboard_that_finds_no_room_names_the_run_and_shows_no_traceback(tmp_path, capfd):
+    logger = TensorBoardLogger(save_dir=tmp_path, name="", version="")
+    logger.log_metrics({"train/loss": 1.0}, 0)
+    logger.save()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (64, before[1]))
+    try:
+        with pytest.raises(OSError) as caught:
+            while True:  # its thread fails, and the next write tells of it
+                logger.log_metrics({"train/loss": 1.0}, 1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert error_message(caught.value).startswith(f"{tmp_path} could not be written (File too large)")
+    logger.experiment.file_writer.event_writer._async_writer._worker.join()
+    assert "Traceback" not in capfd.readouterr().err
