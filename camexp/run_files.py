@@ -15,4 +15,5 @@ REPORT = "report.html"  # what came of it, to look at in a browser
 SPLITS = "splits"  # train.csv and val.csv: which images are in which part
 COMPARISON = "compare"  # of a sweep: compare.csv, compare.png and compare.html
 EVALUATION = "metrics.json"  # of an evaluation: its figures and thresholds
+STOPPING = ".stopping"  # of a sweep: its workers are to stop their jobs
 STUDY = "study.log"  # of a sweep by Optuna

@@ -20,6 +20,7 @@ from camexp.launching.ranks import CHILD
 from camexp.launching.run_folder import prepare_run_folder, prepare_sweep_folder, release
 from camexp.launching.shards import SHARDS
 from camexp.launching.sweep import report
+from camexp.launching.workers import stop_jobs_on_signals
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +44,7 @@ class RunFolder(Callback):
         _or_exit(prepare_sweep_folder, config, self.option)
         if self.option == "hydra.run.dir":
             _or_exit(require_own_folders, config)
+            _or_exit(stop_jobs_on_signals, config)
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         if (own := own_folder()) is not None:

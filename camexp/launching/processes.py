@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import BinaryIO
@@ -74,7 +74,10 @@ class _Process:
 
 
 def run_processes(
-    commands: Sequence[Sequence[str]], environments: Sequence[Mapping[str, str]], silent: bool = False
+    commands: Sequence[Sequence[str]],
+    environments: Sequence[Mapping[str, str]],
+    silent: bool = False,
+    must_stop: Callable[[], bool] = lambda: False,
 ) -> ProcessResult:
     """Run processes to their end: if one fails all end, with one reason; signals go to all of them.
 
@@ -82,6 +85,7 @@ def run_processes(
         commands: of each process.
         environments: what each one's environment has more.
         silent: keep what they print to themselves.
+        must_stop: asked all the while; its yes is as a SIGTERM.
 
     >>> run_processes([[sys.executable, "-c", "import sys; sys.exit('error: too bad')"]], [{}])
     ProcessResult(code=1, reason='too bad', signum=0)
@@ -99,6 +103,10 @@ def run_processes(
     def forward(signum: int, frame: object) -> None:
         stopped.append(signum)
         hand_on()
+
+    def ask() -> None:
+        if not stopped and must_stop():
+            forward(signal.SIGTERM, None)
 
     main = threading.current_thread() is threading.main_thread()
     before = {one: signal.signal(one, forward) for one in SIGNALS} if main else {}
@@ -120,7 +128,7 @@ def run_processes(
             echo = number == 0 and not silent
             readers.append(threading.Thread(target=_read, args=(process.stderr, one.lines, echo), daemon=True))
             readers[-1].start()
-        _wait(watched, stopped)
+        _wait(watched, stopped, ask)
     finally:
         for one in watched:
             if one.process.poll() is None:
@@ -208,7 +216,7 @@ def _stop_codes(stopped: Sequence[int]) -> set[int]:
     return {0, *(128 + signum for signum in stopped), *(-signum for signum in stopped)}
 
 
-def _wait(watched: Sequence[_Process], stopped: Sequence[int]) -> None:
+def _wait(watched: Sequence[_Process], stopped: Sequence[int], ask: Callable[[], None]) -> None:
     """Until all have ended; not much longer, once one of them has failed. Those that are saving are waited for."""
     deadline = float("inf")
     while None in [one.process.poll() for one in watched]:
@@ -220,6 +228,7 @@ def _wait(watched: Sequence[_Process], stopped: Sequence[int]) -> None:
                     deadline = min(deadline, now + GRACE)
         if now > deadline:
             return
+        ask()
         time.sleep(0.05)
     for one in watched:
         one.ended = one.ended or time.monotonic()

@@ -22,6 +22,7 @@ from camexp.launching.gpus import reserve_gpu
 from camexp.launching.overrides import ONE_RUN, quoted
 from camexp.launching.processes import ProcessResult, run_processes
 from camexp.launching.ranks import CHILD
+from camexp.launching.workers import is_stopping, stopped
 from camexp.reporting.comparison import find_jobs, write_comparison
 from camexp.run_files import BEGUN, DONE, FAILURE, SUMMARY
 
@@ -82,6 +83,8 @@ def run_job() -> float:
         log.info(f"job {hydra.job.num} is finished already")
         return best_accuracy(folder)
     write_json(folder / BEGUN, {"overrides": overrides})
+    if is_stopping(sweep):  # its worker is given the next job all the same
+        raise SystemExit(128 + signal.SIGTERM)
     if side_by_side:
         log.info(f"job {hydra.job.num}: {' '.join(overrides)}")
     try:
@@ -90,6 +93,7 @@ def run_job() -> float:
                 [[*command, "resume=auto", ONE_RUN, f"hydra.run.dir={quoted(folder)}"]],
                 [{CHILD: "job", **environment}],
                 silent=side_by_side,
+                must_stop=lambda: is_stopping(sweep),
             )
     except Interrupted as stop:  # before it had a GPU
         ended = ProcessResult(128 + stop.signum, str(stop), stop.signum)
@@ -100,8 +104,8 @@ def run_job() -> float:
             temporary.write_text(ended.reason + "\n", encoding="utf-8")
         log.error(f"job {hydra.job.num} failed: {ended.reason}")
     if ended.signum:  # however the job ended: the sweep was interrupted
-        name = signal.Signals(ended.signum).name
-        log.info(f"sweep stopped by {name}: the same command with sweep.resume={display_path(sweep)} resumes it")
+        if not is_stopping(sweep):  # which says it once for all jobs
+            log.info(stopped(ended.signum, sweep))
         raise SystemExit(128 + ended.signum)
     return float("nan") if ended.code else best_accuracy(folder)
 
