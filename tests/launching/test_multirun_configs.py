@@ -19,7 +19,7 @@ def commands(monkeypatch, tmp_path):
     (tmp_path / "conf/experiment/grid.yaml").write_text("# @package _global_\nhydra:\n  mode: MULTIRUN\n")
     asked: list[list[str]] = []
 
-    def started(commands, environments, silent=False):
+    def started(commands, environments, **_):
         asked.extend(commands)
         return ProcessResult(0)
 
