@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from camexp.files import display_path, save_png, write_csv
-from camexp.images import open_image
 from camexp.run_files import CAMS, COMPARISON, DONE, FAILURE, HYDRA, SUMMARY
 
 METRICS = ("val/accuracy", "val/loss", "val/pointing", "train/loss")
@@ -124,7 +123,7 @@ def write_comparison(folder: Path, jobs: Sequence[Job]) -> str:
 def contact_sheet(path: Path, jobs: Sequence[Job], columns: int = 4) -> bool:
     """The final map of the watched image in every run that has one; returns whether there was any."""
     # a sweep's own process must not wait for what draws
-
+    from camexp.images import open_image
     from camexp.reporting.figures import add_caption, grid
 
     options, tiles = differing_options(jobs), []
