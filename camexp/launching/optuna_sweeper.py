@@ -20,7 +20,7 @@ from hydra.types import HydraContext, TaskFunction
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from camexp.errors import UserError
+from camexp.errors import UserError, reason
 from camexp.launching.optuna_study import FOLDER, TRIAL, import_optuna, open_study
 from camexp.launching.overrides import quoted
 from camexp.run_files import STUDY, SUMMARY
@@ -56,6 +56,7 @@ class OptunaSweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> float | None:
+        self._require_numbers()
         state = import_optuna().trial.TrialState
         overrides = OverridesParser.create().parse_overrides(arguments)
         fixed = [str(one.input_line) for one in overrides if not one.is_sweep_override()]
@@ -79,6 +80,14 @@ class OptunaSweeper(Sweeper):
         best = study.best_trial
         log.info(f"best of {len(complete)} complete trials: {best.number} with {best.value:.4f}, {best.params}")
         return float(best.value)
+
+    def _require_numbers(self) -> None:
+        if self.direction not in ("maximize", "minimize"):
+            raise UserError(f"hydra.sweeper.direction={self.direction} is not known: expected maximize or minimize")
+        for name in ("n_trials", "n_jobs"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise UserError(f"hydra.sweeper.{name}={value} is out of range: expected a whole number from 1")
 
     def _sampler(self, trials: int) -> Any:
         if self.sampler is None:
@@ -112,6 +121,9 @@ class OptunaSweeper(Sweeper):
 def distribution(override: Override) -> Any:
     """The Optuna distribution of a swept option.
 
+    Raises:
+        UserError: Optuna knows none, as of a logarithm from 0.
+
     >>> parse = OverridesParser.create().parse_override
     >>> distribution(parse("lr=tag(log,interval(1e-4,1e-2))"))
     FloatDistribution(high=0.01, log=True, low=0.0001, step=None)
@@ -120,6 +132,16 @@ def distribution(override: Override) -> Any:
     >>> distribution(parse("batch_size=range(16,64,16)"))
     IntDistribution(high=48, log=False, low=16, step=16)
     """
+    try:
+        return _distribution(override)
+    except (ValueError, IndexError) as error:
+        raise UserError(
+            f"{override.input_line} is no space to search ({reason(error)}): give another, as "
+            f"{override.get_key_element()}=tag(log,interval(1e-4,1e-2))"
+        ) from error
+
+
+def _distribution(override: Override) -> Any:
     optuna = import_optuna()
     value = override.value()
     if isinstance(value, IntervalSweep):

@@ -173,6 +173,18 @@ def test_launchers(options, tmp_path, launch):
         (("-m", "seed=1,2", "sweep.resume=."), "sweep.resume=. holds no jobs"),
         (("-m", "hydra/sweeper=optuna", "seed=1"), "no option is given a space to search"),
         (("-m", "seed=1,2", "launch=moon"), "launch=moon is not a choice"),
+        (
+            ("-m", "hydra/sweeper=optuna", "optimizer.lr=tag(log,interval(0.0,0.1))"),
+            "optimizer.lr=tag(log,interval(0.0,0.1)) is no space to search",
+        ),
+        (
+            ("-m", "hydra/sweeper=optuna", "seed=range(0,3)", "hydra.sweeper.direction=max"),
+            "hydra.sweeper.direction=max is not known: expected maximize or minimize",
+        ),
+        (
+            ("-m", "hydra/sweeper=optuna", "seed=range(0,3)", "hydra.sweeper.n_trials=few"),
+            "hydra.sweeper.n_trials=few is out of range: expected a whole number from 1",
+        ),
     ],
 )
 def test_bad_sweeps_are_one_sentence(script, arguments, said):
