@@ -17,6 +17,7 @@ from camexp.data.imagefolder import class_folders, collect_images, has_extension
 from camexp.data.imageset import ImageSet
 from camexp.errors import UserError
 from camexp.files import write_csv
+from camexp.images import read_mask
 from camexp.reporting.progress import Progress
 
 VERSION = 1  # of the drawing: raise it when the same seed no longer gives the same pictures
@@ -46,7 +47,7 @@ def find_shapes(root: str = "outputs/data/shapes", per_class: int = 260, size: i
     images = collect_images(
         folder / "images", class_folders(folder / "images"), str, has_extension(frozenset({".jpg"}))
     )
-    return replace(images, mask=read_mask, boxes=DrawnBoxes(folder))
+    return replace(images, mask=drawn_mask, boxes=DrawnBoxes(folder))
 
 
 def shapes_folder(root: str = "outputs/data/shapes", per_class: int = 260, size: int = 128, seed: int = 0) -> Path:
@@ -83,10 +84,9 @@ class DrawnBoxes:
         return read_boxes(self.folder / "boxes.csv")
 
 
-def read_mask(image: Path) -> NDArray[np.bool_]:
+def drawn_mask(image: Path) -> NDArray[np.bool_]:
     """The object's pixels ``(H, W)`` in an image of this data set."""
-    mask = image.parents[2] / "masks" / image.parent.name / f"{image.stem}.png"
-    return np.asarray(Image.open(mask)) > 127
+    return read_mask(image.parents[2] / "masks" / image.parent.name / f"{image.stem}.png")
 
 
 def _write(folder: Path, per_class: int, size: int, seed: int) -> None:

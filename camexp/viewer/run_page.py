@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 from camexp.config import flat
 from camexp.config.defaults import changed_options
 from camexp.reporting.progress import duration
-from camexp.run_files import CAM_MAPS, CAMS, METRICS, REPORT, SUMMARY
+from camexp.run_files import CAM_MAPS, CAMS, HYDRA, METRICS, REPORT, SUMMARY
 from camexp.viewer.items import meta
 from camexp.viewer.page import VIEWER, write_page
 from camexp.viewer.watched import Watched, read_watched
@@ -138,8 +138,8 @@ def thinned(points: Sequence[tuple[int, float]], most: int = POINTS) -> list[tup
 def configuration(folder: Path, summary: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str], list[str]]:
     """A run's options as ``a.b``, the choice of each group, and what the command named."""
     try:
-        asked = OmegaConf.to_container(OmegaConf.load(folder / ".hydra" / "config.yaml"))
-        hydra: Any = OmegaConf.to_container(OmegaConf.load(folder / ".hydra" / "hydra.yaml"))
+        asked = OmegaConf.to_container(OmegaConf.load(folder / HYDRA / "config.yaml"))
+        hydra: Any = OmegaConf.to_container(OmegaConf.load(folder / HYDRA / "hydra.yaml"))
         options = flat(asked)  # type: ignore[arg-type]
         choices = {
             group: str(choice) for group, choice in hydra["hydra"]["runtime"]["choices"].items()
